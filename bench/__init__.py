@@ -1,0 +1,1 @@
+"""Measurements, and the baselines they are held against. No tier imports it."""

@@ -1,0 +1,1 @@
+"""The built-in bundle, as package data. No code."""

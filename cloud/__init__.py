@@ -1,0 +1,1 @@
+"""The cloud worker: verify drafts, finish captions in batches. Imports `aiflow.common` only."""

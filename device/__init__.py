@@ -1,0 +1,1 @@
+"""The on-device daemon: cameras, novelty gate, encoder, outbox. Imports `aiflow.common` only."""

@@ -1,0 +1,136 @@
+"""The house rules that a machine can check: what may import what, and what is where."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TIERS = {"device", "edge", "cloud"}
+# Folders of the package, and which others each may import. cli and bench may import everything.
+MAY_IMPORT = {
+    "common": {"common"},
+    "device": {"common", "device"},
+    "edge": {"common", "edge"},
+    "cloud": {"common", "cloud"},
+    "bundles": set[str](),
+    # Confidence is calibrated on what the device's own encoder gives.
+    "training": {"common", "device", "training"},
+    "cli": TIERS | {"common", "cli", "bench", "bundles", "training"},
+    "bench": TIERS | {"common", "cli", "bench", "bundles", "training"},
+}
+NOT_OURS = {"build", "dist", "runs", "docs", "tests", "__pycache__"}
+
+
+def _sources() -> list[Path]:
+    """Every Python file of the package, relative to the root; not the tests."""
+    top = [path.relative_to(ROOT) for path in ROOT.glob("*.py")]
+    inside = [
+        path.relative_to(ROOT)
+        for folder in ROOT.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name not in NOT_OURS
+        for path in folder.rglob("*.py")
+    ]
+    return sorted(top + inside)
+
+
+def _imports(path: Path) -> Iterator[tuple[int, int, str]]:
+    """(line, level, module) of every import in the file, those inside functions included.
+
+    `from aiflow import x` yields `aiflow.x`: x may be a module.
+    """
+    for node in ast.walk(ast.parse((ROOT / path).read_bytes(), filename=str(path))):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield node.lineno, 0, name.name
+        elif isinstance(node, ast.ImportFrom):
+            if node.module == "aiflow":
+                for name in node.names:
+                    yield node.lineno, node.level, f"aiflow.{name.name}"
+            else:
+                yield node.lineno, node.level, node.module or ""
+
+
+def test_sources_are_found() -> None:
+    found = {path.parts[0] for path in _sources()}
+    assert set(MAY_IMPORT) <= found
+
+
+def test_every_folder_of_code_has_its_rule() -> None:
+    folders = {path.parts[0] for path in _sources() if len(path.parts) > 1}
+    assert folders == set(MAY_IMPORT), "say in MAY_IMPORT what a new folder may import"
+
+
+@pytest.mark.parametrize("path", _sources(), ids=str)
+def test_imports_are_absolute_and_allowed(path: Path) -> None:
+    wrong = []
+    for line, level, module in _imports(path):
+        if level:
+            wrong.append(f"{path}:{line}: relative import; write aiflow.{path.parts[0]}...")
+            continue
+        parts = module.split(".")
+        if len(path.parts) == 1 or parts[0] != "aiflow" or len(parts) == 1:
+            continue
+        if parts[1] in MAY_IMPORT and parts[1] not in MAY_IMPORT[path.parts[0]]:
+            wrong.append(f"{path}:{line}: {path.parts[0]} must not import {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("path", _sources(), ids=str)
+def test_nothing_is_imported_past_the_package(path: Path) -> None:
+    # `import common.wire` works from the repository root by accident, and nowhere else.
+    folders = {*MAY_IMPORT, "tests"}
+    wrong = [
+        f"{path}:{line}: {module}"
+        for line, _, module in _imports(path)
+        if module.split(".")[0] in folders
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_setup_cfg_lists_every_package() -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = config["options"]["packages"].split()
+    assert listed == sorted(set(listed)), "keep the list sorted, each package once"
+    present = {
+        ".".join(("aiflow", *path.parent.parts))
+        for path in _sources()
+        if path.name == "__init__.py"
+    }
+    assert set(listed) == present
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    bare = {
+        str(path.parent) for path in _sources() if not (ROOT / path.parent / "__init__.py").exists()
+    }
+    assert bare - {"scripts"} == set()
+
+
+def test_no_module_is_a_drawer_of_odds_and_ends() -> None:
+    drawers = {"util", "utils", "helper", "helpers", "misc", "tools", "shared"}
+    assert [str(path) for path in _sources() if drawers & {path.stem, *path.parts}] == []
+
+
+def test_there_is_no_top_level_folder_called_aiflow() -> None:
+    # It would shadow the package for everything started from the root.
+    assert not (ROOT / "aiflow").exists()
+
+
+def test_tests_mirror_the_code() -> None:
+    own = {"system", "vectors", "faults", "__pycache__"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    assert folders - own <= set(MAY_IMPORT)
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+@pytest.mark.parametrize("path", [*sorted((ROOT / "scripts").iterdir()), ROOT / ".ci" / "run"])
+def test_scripts_are_executable(path: Path) -> None:
+    assert os.access(path, os.X_OK)
+    assert path.read_bytes().startswith(b"#!/usr/bin/env ")

@@ -1,0 +1,1 @@
+"""How bundles are made: recipes, stages, export. Needs the extra `train`."""
