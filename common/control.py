@@ -1,0 +1,201 @@
+"""The other binary messages: receipts, refine orders, escalations.
+
+    receipt     1|4, then 1 to 64 ranges: varint start (the first) or gap (later), varint length - 1
+    refine      1|5, varint sequence, 1 byte layer map (0: send a key frame)
+    escalation  1|6, 1 byte trailer length, varint deadline ms, varint epoch ms, device, camera,
+                varint n, n payloads, varint m, m draft tokens; names and payloads have a varint
+                length in front
+
+They carry no checksum of their own: MQTT runs over TCP, and what they say is harmless when late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiflow.common.errors import PayloadMalformed
+from aiflow.common.fields import Reader, first_byte, name, varint
+from aiflow.common.payload import (
+    CRC_BYTES,
+    EPOCH_LIMIT_MS,
+    MAC_BYTES,
+    MAX_PAYLOAD_BYTES,
+    SEQUENCE_LIMIT,
+    Context,
+    Packet,
+    layer_map,
+    read_layer_map,
+    unpack,
+    unpack_unverified,
+)
+
+MAX_RANGES: Final = 64
+MAX_RECEIPT_BYTES: Final = 1 + MAX_RANGES * 12
+MAX_ESCALATED_PAYLOADS: Final = 8
+MAX_DRAFT_TOKENS: Final = 256
+MAX_ESCALATION_BYTES: Final = 36_864
+DEADLINE_LIMIT_MS: Final = 2**32
+TOKEN_LIMIT: Final = 2**31
+
+_RECEIPT: Final = 4
+_REFINE_ORDER: Final = 5
+_ESCALATION: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class RefineOrder:
+    """The edge asks for more of a frame: its missing layers, or (layers 0) a key frame."""
+
+    sequence: int
+    first_layer: int
+    layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """The edge asks a cloud worker to finish a caption.
+
+    `payloads` are the frame's original payloads, never re-encoded, oldest first (1 to 8), each
+    ending in `trailer` bytes of check. `draft` holds the edge's own tokens (at most 256) and
+    `deadline_ms` what is left of the time for an answer, counted from arrival.
+    """
+
+    device: str
+    camera: str
+    epoch_ms: int
+    deadline_ms: int
+    payloads: tuple[bytes, ...]
+    draft: tuple[int, ...]
+    trailer: int = CRC_BYTES
+
+    def packets(self) -> tuple[Packet, ...]:
+        """The payloads taken apart; PayloadError if one is wrong.
+
+        A CRC is checked again. A MAC cannot be (the cloud has no device keys); the edge did.
+        """
+        if self.trailer != CRC_BYTES:
+            return tuple(unpack_unverified(payload, self.trailer) for payload in self.payloads)
+        context = Context(self.device, self.camera, self.epoch_ms)
+        return tuple(unpack(payload, context) for payload in self.payloads)
+
+
+def pack_receipt(sequences: Iterable[int]) -> bytes:
+    """Put one receipt together; PayloadMalformed for none or for over 64 separate ranges."""
+    return _receipt(_ranges(sequences))
+
+
+def pack_receipts(sequences: Iterable[int]) -> list[bytes]:
+    """As many receipts as the sequences need: none for no sequence, usually one."""
+    ranges = _ranges(sequences)
+    starts = range(0, len(ranges), MAX_RANGES)
+    return [_receipt(ranges[start : start + MAX_RANGES]) for start in starts]
+
+
+def unpack_receipt(payload: bytes) -> list[range]:
+    """Ranges of sequences, ascending and apart. One may be huge: compare, do not enumerate."""
+    reader = Reader.of(payload, _RECEIPT, MAX_RECEIPT_BYTES, "receipt")
+    ranges: list[range] = []
+    stop = 0
+    while not ranges or not reader.at_end():
+        if len(ranges) == MAX_RANGES:
+            raise PayloadMalformed(f"receipt of over {MAX_RANGES} ranges")
+        start = stop + reader.varint(SEQUENCE_LIMIT - stop, "range start", 1 if ranges else 0)
+        stop = start + 1 + reader.varint(SEQUENCE_LIMIT - start, "range length")
+        ranges.append(range(start, stop))
+    return ranges
+
+
+def pack_refine_order(order: RefineOrder) -> bytes:
+    """Put an order together; PayloadMalformed if its layers fit no layer map."""
+    if order.layers == 0 and order.first_layer == 0:
+        wanted = 0
+    else:
+        wanted = layer_map(order.first_layer, order.layers)
+    return (
+        first_byte(_REFINE_ORDER)
+        + varint(order.sequence, SEQUENCE_LIMIT, "sequence")
+        + bytes([wanted])
+    )
+
+
+def unpack_refine_order(payload: bytes) -> RefineOrder:
+    """Take an order apart; raises a PayloadError."""
+    reader = Reader.of(payload, _REFINE_ORDER, 16, "refine order")
+    sequence = reader.varint(SEQUENCE_LIMIT, "sequence")
+    wanted = reader.byte("wanted layers")
+    first_layer, layers = read_layer_map(wanted) if wanted else (0, 0)
+    reader.end()
+    return RefineOrder(sequence, first_layer, layers)
+
+
+def pack_escalation(escalation: Escalation) -> bytes:
+    """Put an escalation together; PayloadMalformed if something in it is out of bounds."""
+    _check_trailer(escalation.trailer)
+    parts = [
+        first_byte(_ESCALATION),
+        bytes([escalation.trailer]),
+        varint(escalation.deadline_ms, DEADLINE_LIMIT_MS, "deadline"),
+        varint(escalation.epoch_ms, EPOCH_LIMIT_MS, "epoch"),
+        name(escalation.device, "device"),
+        name(escalation.camera, "camera"),
+        _count(escalation.payloads, 1, MAX_ESCALATED_PAYLOADS, "payloads"),
+    ]
+    for payload in escalation.payloads:
+        parts += [varint(len(payload), MAX_PAYLOAD_BYTES + 1, "payload length"), payload]
+    parts.append(_count(escalation.draft, 0, MAX_DRAFT_TOKENS, "draft tokens"))
+    parts += [varint(token, TOKEN_LIMIT, "draft token") for token in escalation.draft]
+    return b"".join(parts)
+
+
+def unpack_escalation(payload: bytes) -> Escalation:
+    """Take an escalation apart, its payloads unread (`Escalation.packets`); PayloadError."""
+    reader = Reader.of(payload, _ESCALATION, MAX_ESCALATION_BYTES, "escalation")
+    trailer = reader.byte("trailer length")
+    _check_trailer(trailer)
+    deadline_ms = reader.varint(DEADLINE_LIMIT_MS, "deadline")
+    epoch_ms = reader.varint(EPOCH_LIMIT_MS, "epoch")
+    device, camera = reader.name("device"), reader.name("camera")
+    payloads = [
+        reader.take(reader.varint(MAX_PAYLOAD_BYTES + 1, "payload length"), "payload")
+        for _ in range(reader.varint(MAX_ESCALATED_PAYLOADS + 1, "number of payloads", 1))
+    ]
+    draft = [
+        reader.varint(TOKEN_LIMIT, "draft token")
+        for _ in range(reader.varint(MAX_DRAFT_TOKENS + 1, "number of draft tokens"))
+    ]
+    reader.end()
+    return Escalation(device, camera, epoch_ms, deadline_ms, tuple(payloads), tuple(draft), trailer)
+
+
+def _ranges(sequences: Iterable[int]) -> list[range]:
+    ranges: list[range] = []
+    for sequence in sorted(set(sequences)):
+        if ranges and ranges[-1].stop == sequence:
+            ranges[-1] = range(ranges[-1].start, sequence + 1)
+        else:
+            ranges.append(range(sequence, sequence + 1))
+    return ranges
+
+
+def _receipt(ranges: Sequence[range]) -> bytes:
+    if not 1 <= len(ranges) <= MAX_RANGES:
+        raise PayloadMalformed(f"receipt of {len(ranges)} ranges; 1 to {MAX_RANGES} fit")
+    parts, stop = [first_byte(_RECEIPT)], 0
+    for run in ranges:
+        parts.append(varint(run.start - stop, SEQUENCE_LIMIT - stop, "range start"))
+        parts.append(varint(len(run) - 1, SEQUENCE_LIMIT - run.start, "range length"))
+        stop = run.stop
+    return b"".join(parts)
+
+
+def _count(items: Sequence[object], least: int, most: int, what: str) -> bytes:
+    if not least <= len(items) <= most:
+        raise PayloadMalformed(f"{len(items)} {what}; {least} to {most} fit")
+    return varint(len(items), most + 1, f"number of {what}")
+
+
+def _check_trailer(trailer: int) -> None:
+    if trailer not in {CRC_BYTES, MAC_BYTES}:
+        raise PayloadMalformed(f"trailer of {trailer} bytes")
