@@ -1,0 +1,388 @@
+"""The MQTT 5 session of a daemon: connects, stays connected, and says what was accepted.
+
+One network thread per session. It connects (again, with jittered back-off), subscribes and
+announces anew on each connect, and calls handlers and `on_accepted`. **They run on that thread:
+they must be short, must not wait for anything of this session, and hand longer work to a queue.**
+An AiflowError from a handler is counted and logged; the session goes on.
+
+`connected` means that the broker answered CONNECT with reason code 0, and a message counts as
+accepted only by the reason code of its PUBACK. Sessions start clean: nothing is kept for us by the
+broker or by paho across connections. Custody is the business of outbox and ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, ParamSpec
+
+from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage, topic_matches_sub
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.properties import Properties as PahoProperties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from aiflow.common.config import Broker
+from aiflow.common.errors import (
+    AiflowError,
+    BrokerError,
+    BrokerRefused,
+    BrokerUnreachable,
+    PayloadError,
+)
+from aiflow.common.metrics import Counters, Faults
+from aiflow.common.mqtt_client import Credentials, Will, connection_fault, new_client
+from aiflow.common.mqtt_link import RESERVE, Link, OnAccepted, Outgoing, Reason, publish_size
+
+__all__ = ["Handler", "OnAccepted", "Properties", "Reason", "Session", "Will", "publish_size"]
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S: Final = (0.5, 30.0)
+STEADY_S: Final = 5.0
+"""A connection that lasted this long resets the back-off."""
+MAX_IN_FLIGHT: Final = 20
+"""QoS 1 messages sent and not yet acknowledged; fewer if the broker asks for fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What came with a message besides topic and payload."""
+
+    response_topic: str | None = None
+    correlation: bytes | None = None
+    expiry_s: int | None = None
+    retained: bool = False
+
+
+Handler = Callable[[str, bytes, Properties], None]
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscription:
+    filter: str
+    qos: int
+    handler: Handler
+
+    def matches(self, topic: str) -> bool:
+        shared = self.filter.startswith("$share/")
+        return topic_matches_sub(self.filter.split("/", 2)[2] if shared else self.filter, topic)
+
+
+class Session:
+    """One client of the broker; any thread may call it."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        *,
+        will: Will | None = None,
+        on_connect: Callable[[], None] | None = None,
+        on_disconnect: Callable[[], None] | None = None,
+        max_queued: int = 256,
+        counters: Counters | None = None,
+    ) -> None:
+        """`max_queued` bounds what is published and not yet acknowledged, over all topics.
+
+        `on_connect` and `on_disconnect` run on the network thread. Raises ConfigError when the
+        password file or a certificate cannot be read.
+        """
+        self._broker = broker
+        self._client_id = client_id
+        self._will = will
+        self._on_connect = on_connect
+        self._on_disconnect = on_disconnect
+        self._max_queued = max_queued
+        self._max_in_flight = MAX_IN_FLIGHT
+        self._credentials = Credentials.read(broker)
+        self.counters = counters if counters is not None else Counters()
+        self._faults = Faults(self.counters, "aiflow_mqtt_faults_total", log)
+        self._changed = threading.Condition()  # guards the next five
+        self._link: Link | None = None
+        self._client: Client | None = None
+        self._fault: BrokerError | None = None
+        self._subscriptions: tuple[_Subscription, ...] = ()
+        self._announcements: dict[str, Outgoing] = {}
+        self._acks: deque[tuple[int, Reason]] = deque()  # of the network thread alone
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"mqtt {client_id}", daemon=True)
+
+    @property
+    def connected(self) -> bool:
+        return self._link is not None
+
+    def start(self) -> None:
+        """Begin to connect, in the background."""
+        self._thread.start()
+
+    def wait_connected(self, timeout_s: float) -> None:
+        """Wait for the first answer of the broker.
+
+        Raises BrokerRefused with its reason as soon as it says no, and BrokerUnreachable when
+        there is no answer in time. The session goes on trying in both cases.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._link is not None or isinstance(self._fault, BrokerRefused), timeout_s
+            )
+            if self._link is not None:
+                return
+            raise self._fault or BrokerUnreachable(f"no answer from {self._where} in {timeout_s} s")
+
+    def subscribe(self, topic_filter: str, qos: int, handler: Handler) -> None:
+        """Call `handler` for what arrives there; remembered, and renewed on each connect.
+
+        The filters of one session must not overlap: brokers may deliver a message once for each
+        that matches (MQTT 5, 3.3.4), and each time every matching handler is called.
+        """
+        with self._changed:
+            self._subscriptions += (_Subscription(topic_filter, qos, handler),)
+            client = self._client if self._link is not None else None
+        if client is not None:
+            client.subscribe(topic_filter, qos)
+
+    def announce(self, topic: str, payload: bytes, *, retain: bool = True) -> None:
+        """Publish a state with QoS 1, now and again on each connect; the latest one counts."""
+        message = Outgoing(topic, payload, qos=1, retain=retain)
+        with self._changed:
+            self._announcements[topic] = message
+        if self.connected:
+            self._send(message, reserved=True)
+
+    def publish(  # noqa: PLR0913 - the properties of a PUBLISH, each by its name
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        expiry_s: int | None = None,
+        alias: bool = False,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+        on_accepted: OnAccepted | None = None,
+    ) -> bool:
+        """Hand one message over; False (counted) if not connected, full, or larger than allowed.
+
+        After True, `on_accepted` is called once, on the network thread: with the PUBACK's reason
+        (QoS 0: it was written to the socket), or with None when the connection ends first. After
+        False it is never called.
+        """
+        return self._send(
+            Outgoing(
+                topic,
+                payload,
+                qos=qos,
+                retain=retain,
+                expiry_s=expiry_s,
+                alias=alias,
+                response_topic=response_topic,
+                correlation=correlation,
+                on_accepted=on_accepted,
+            )
+        )
+
+    def close(self, drain_s: float = 1.0) -> None:
+        """Wait up to `drain_s` for acks, then disconnect cleanly, which cancels the will."""
+        link = self._link
+        if link is not None:
+            link.drain(drain_s)
+        self._closing.set()
+        with self._changed:
+            client = self._client
+        if client is not None:
+            client.disconnect()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def _send(self, message: Outgoing, *, reserved: bool = False) -> bool:
+        link = self._link
+        obstacle = "offline" if link is None else link.publish(message, reserved=reserved)
+        if obstacle is None:
+            return True
+        self.counters.add("aiflow_mqtt_unsent_total", reason=obstacle)
+        if obstacle == "size":
+            self._faults.record("size", f"a message for {message.topic} is larger than allowed")
+        return False
+
+    # The network thread.
+
+    @property
+    def _where(self) -> str:
+        return f"the MQTT broker at {self._broker.host}:{self._broker.port}"
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closing.is_set():
+            try:
+                self._connection()
+            except OSError as error:
+                tls = self._credentials.tls is not None
+                self._failed(connection_fault(error, self._where, tls=tls))
+            except Exception:
+                # The outermost loop of this thread: a bug in a handler costs one connection.
+                log.exception("the connection to %s ended by a fault of ours", self._where)
+                self.counters.add("aiflow_mqtt_faults_total", reason="bug")
+            steady = self._disconnected()
+            failures = 0 if steady else failures + 1
+            ceiling = min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(max(failures - 1, 0), 16))
+            self._closing.wait(random.uniform(ceiling / 2, ceiling))
+
+    def _connection(self) -> None:
+        """Connect once and serve the connection until it ends."""
+        client = new_client(
+            self._broker,
+            self._client_id,
+            self._credentials,
+            will=self._will,
+            max_in_flight=self._max_in_flight,
+            max_queued=self._max_queued + RESERVE,
+        )
+        client.on_connect = self._answered
+        client.on_disconnect = self._ended
+        client.on_message = self._received
+        client.on_publish = self._published
+        client.on_subscribe = self._subscribed
+        with self._changed:
+            self._client = client
+        try:
+            client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
+            # loop() returns at once when there is something to do; the pause is for keepalive.
+            pause_s = max(1.0, self._broker.keepalive_s / 4)
+            while client.loop(pause_s) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._deliver_acks()
+                if self._closing.is_set():
+                    client.disconnect()
+            self._deliver_acks()
+        finally:
+            self._acks.clear()
+            socket = client.socket()
+            if socket is not None:
+                socket.close()
+
+    def _answered(
+        self,
+        client: Client,
+        _userdata: object,
+        _flags: object,
+        code: ReasonCode,
+        granted: PahoProperties | None,
+    ) -> None:
+        """CONNACK."""
+        reason = Reason.of(code)
+        if reason.code != 0:
+            self._failed(BrokerRefused(f"{self._where} refused {self._client_id}: {reason}"))
+            return
+        link = Link(client, granted, self._max_queued)
+        if link.receive_maximum < self._max_in_flight:
+            # paho's window cannot shrink on an open connection: come again with a smaller one.
+            self._max_in_flight = link.receive_maximum
+            client.disconnect()
+            return
+        self.counters.add("aiflow_mqtt_connects_total")
+        with self._changed:
+            self._link = link
+            self._fault = None
+            filters = [(one.filter, one.qos) for one in self._subscriptions]
+            announcements = list(self._announcements.values())
+            self._changed.notify_all()
+        log.info("connected to %s as %s", self._where, self._client_id)
+        if filters:
+            client.subscribe(filters)
+        for message in announcements:
+            self._send(message, reserved=True)
+        if self._on_connect is not None:
+            self._guarded(self._on_connect)
+
+    def _ended(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: DisconnectFlags,
+        code: ReasonCode,
+        _properties: PahoProperties | None,
+    ) -> None:
+        if self._link is not None and not self._closing.is_set():
+            said = flags.is_disconnect_packet_from_server
+            log.warning("lost %s: %s", self._where, Reason.of(code) if said else "no connection")
+
+    def _disconnected(self) -> bool:
+        """Tell everybody; returns whether there had been a connection for long enough."""
+        with self._changed:
+            link, self._link, self._client = self._link, None, None
+        if link is None:
+            return False
+        self._guarded(link.close)
+        if self._on_disconnect is not None:
+            self._guarded(self._on_disconnect)
+        return link.age_s >= STEADY_S
+
+    def _failed(self, fault: BrokerError) -> None:
+        """Remember why there is no connection; logged when it is news."""
+        self.counters.add("aiflow_mqtt_connect_failures_total")
+        with self._changed:
+            news = str(fault) != str(self._fault)
+            self._fault = fault
+            self._changed.notify_all()
+        if news:
+            log.warning("%s; trying again", fault)
+
+    def _received(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        topic = message.topic
+        came = message.properties
+        properties = Properties(
+            response_topic=getattr(came, "ResponseTopic", None),
+            correlation=getattr(came, "CorrelationData", None),
+            expiry_s=getattr(came, "MessageExpiryInterval", None),
+            retained=bool(message.retain),
+        )
+        for subscription in self._subscriptions:
+            if subscription.matches(topic):
+                self._guarded(subscription.handler, topic, bytes(message.payload), properties)
+
+    def _published(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        code: ReasonCode,
+        _properties: PahoProperties | None,
+    ) -> None:
+        reason = Reason.of(code)
+        if reason.refused:
+            self._faults.record("publish_refused", f"{self._where} refused a message: {reason}")
+        self._acks.append((mid, reason))
+
+    def _deliver_acks(self) -> None:
+        """Outside of paho's callbacks, where it holds locks that its publish() takes as well."""
+        while self._acks:
+            mid, reason = self._acks.popleft()
+            if self._link is not None:
+                self._guarded(self._link.acknowledged, mid, reason)
+
+    def _subscribed(
+        self,
+        _client: Client,
+        _userdata: object,
+        _mid: int,
+        codes: list[ReasonCode],
+        _properties: PahoProperties | None,
+    ) -> None:
+        for reason in map(Reason.of, codes):
+            if reason.refused:
+                what = f"{self._where} refused a subscription: {reason}"
+                self._faults.record("subscribe_refused", what)
+
+    def _guarded(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run somebody's callback; an expected fault of theirs must not end the connection."""
+        try:
+            call(*args, **kwargs)
+        except PayloadError as error:
+            self._faults.record(error.reason, error)
+        except AiflowError as error:
+            self._faults.record(type(error).__name__, error)

@@ -1,0 +1,120 @@
+"""A paho client set up for one connection: identity, TLS, will, bounds. It connects nothing yet."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Final, Self
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from aiflow.common.config import Broker
+from aiflow.common.errors import BrokerError, BrokerRefused, BrokerUnreachable, ConfigError
+
+CONNECT_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker publishes for us, retained and with QoS 1, when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the files named in a `Broker` section hold."""
+
+    password: str | None
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def read(cls, broker: Broker) -> Self:
+        """Raises ConfigError when a file cannot be read or used."""
+        return cls(_password(broker), _tls_context(broker))
+
+
+def new_client(
+    broker: Broker,
+    client_id: str,
+    credentials: Credentials,
+    *,
+    will: Will | None,
+    max_in_flight: int,
+    max_queued: int,
+) -> Client:
+    """A client that does not reconnect by itself and leaves all writing to the looping thread."""
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=MQTTProtocolVersion.MQTTv5,
+        reconnect_on_failure=False,
+    )
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    client.max_inflight_messages_set(max_in_flight)
+    client.max_queued_messages_set(max_queued)
+    if broker.username is not None:
+        client.username_pw_set(broker.username, credentials.password)
+    if credentials.tls is not None:
+        client.tls_set_context(credentials.tls)
+    if will is not None:
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+    client.on_socket_open = _send_at_once
+    # With this set, publish() in another thread only wakes the thread that calls loop().
+    client.on_socket_register_write = _nothing
+    return client
+
+
+def connection_fault(error: OSError, where: str, *, tls: bool) -> BrokerError:
+    """A socket's error as a sentence of ours, the cause attached."""
+    words = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLError):
+        words = getattr(error, "verify_message", None) or error.reason or words
+        fault: BrokerError = BrokerRefused(f"no TLS with {where}: {words}")
+    elif tls and isinstance(error, ConnectionResetError):
+        fault = BrokerRefused(f"no TLS with {where}: {words}; is that its TLS port?")
+    else:
+        fault = BrokerUnreachable(f"{where} cannot be reached: {words}")
+    fault.__cause__ = error
+    return fault
+
+
+def _send_at_once(_client: Client, _userdata: object, opened: object) -> None:
+    """Without this, Nagle's algorithm holds small packets back for a round trip."""
+    if isinstance(opened, socket.socket):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _nothing(_client: Client, _userdata: object, _opened: object) -> None:
+    pass
+
+
+def _password(broker: Broker) -> str | None:
+    if broker.password_file is None:
+        return None
+    try:
+        lines = broker.password_file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"password file {broker.password_file} cannot be read: {error}"
+        ) from error
+    if not lines:
+        raise ConfigError(f"password file {broker.password_file} is empty")
+    return lines[0]
+
+
+def _tls_context(broker: Broker) -> ssl.SSLContext | None:
+    if broker.ca_file is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=broker.ca_file)
+        if broker.cert_file is not None:
+            context.load_cert_chain(broker.cert_file, broker.key_file)
+    except OSError as error:  # ssl.SSLError among them
+        files = ", ".join(str(f) for f in (broker.ca_file, broker.cert_file, broker.key_file) if f)
+        raise ConfigError(f"a TLS file ({files}) cannot be used: {error}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,0 +1,194 @@
+"""A street that lives in time: a pure function of (seed, time), with random access.
+
+Two lanes play their acts (see `acts`), out of step with each other; now and then nothing moves.
+Light and weather change about once a minute. Nothing is simulated step by step, so any moment
+costs the same, and the truth can be computed again anywhere from the seed and the time alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from aiflow.common.errors import ConfigError
+from aiflow.common.street import splits
+from aiflow.common.street.acts import (
+    ACT_S,
+    ACTS_OF_A_FIXTURE,
+    Fixture,
+    Visit,
+    sample_act,
+    sample_fixture,
+)
+from aiflow.common.street.layout import cell_at
+from aiflow.common.street.pose import Placement, Pose
+from aiflow.common.street.render import render
+from aiflow.common.street.render.canvas import Image
+from aiflow.common.street.scene import Scene, Thing
+from aiflow.common.street.sensor import expose
+from aiflow.common.street.world import World, street
+
+_MOST = 5
+_LEAD_S = {"near": 9.0, "far": 24.0}  # how long each lane has been playing at time 0
+_AIR_S = 65.0  # mean time between changes of light or weather
+_AIR_JITTER_S = 12.5
+_FADE_S = 1.5  # half the duration of a change
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What is true at a time, and how it looks."""
+
+    scene: Scene
+    pose: Pose
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is true, and what the camera saw: uint8 (height, width, 3), BGR."""
+
+    scene: Scene
+    image: Image
+
+
+class Street:
+    """One street, chosen by its seed (0 <= seed < 2**56)."""
+
+    def __init__(self, seed: int = 0, world: World | None = None) -> None:
+        self._seed = seed
+        self._world = world or street()
+        rng = self._rng("place", 0)
+        self._setting = self._world.sample(rng).setting
+        self._first_hour = int(rng.integers(len(self._world.times)))
+        lamps = 0.08 + 0.18 * float(rng.random()) + 0.31 * np.arange(3)
+        self._lamps = tuple(float(x) for x in lamps)
+        self._backdrop = int(rng.integers(2**63))
+
+    def at(self, time_s: float) -> Moment:
+        """The moment at a time >= 0. Raises ConfigError for an earlier one."""
+        return self._moment(time_s, time_s)
+
+    def scene(self, time_s: float) -> Scene:
+        """What is true at a time."""
+        return self.at(time_s).scene
+
+    def frame(
+        self, time_s: float, size: tuple[int, int] = (640, 480), strength: str = "normal"
+    ) -> Frame:
+        """What a camera of that strength (see `sensor`) sees at a time; `size` is (width, height)."""
+        moment = self.at(time_s)
+        image = render(moment.scene, moment.pose, size)
+        change_s = self._nearest_change(time_s)
+        away = abs(time_s - change_s) / _FADE_S
+        if away < 1:
+            # Half-way through a change both states are seen equally; the truth changes there.
+            other = self._moment(time_s, change_s + (0.01 if time_s < change_s else -0.01))
+            faded = render(other.scene, other.pose, size)
+            image = cv2.addWeighted(image, 0.5 + 0.5 * away, faded, 0.5 - 0.5 * away, 0).astype(
+                np.uint8, copy=False
+            )
+        return Frame(moment.scene, expose(image, self._rng("camera", _ms(time_s)), strength))
+
+    def _moment(self, time_s: float, state_s: float) -> Moment:
+        """Things on the move as at `time_s`; light, weather and fixtures as at `state_s`."""
+        if not 0 <= time_s < math.inf:
+            raise ConfigError(f"the street begins at 0 s, so {time_s} s shows nothing")
+        seen: list[tuple[Thing, Placement]] = []
+        for distance, lead_s in _LEAD_S.items():
+            fixture = self._fixture(distance, int((state_s + lead_s) / ACT_S))
+            if fixture:
+                seen.append((fixture.thing, fixture.placement))
+            act, since_s = divmod(time_s + lead_s, ACT_S)
+            for visit in self._visits(distance, int(act)):
+                there = visit.at(since_s)
+                if there:
+                    seen.append(there)
+        return self._compose(seen, state_s, time_s)
+
+    def _compose(
+        self, seen: list[tuple[Thing, Placement]], state_s: float, time_s: float
+    ) -> Moment:
+        inside: dict[Thing, Placement] = {}
+        extras: list[tuple[Thing, Placement]] = []
+        for thing, placement in seen:
+            cell = cell_at(placement.x, thing.distance)
+            if cell:
+                inside[replace(thing, column=cell[1])] = placement
+            else:
+                extras.append((thing, placement))
+        hour, weather = self._air(state_s)
+        scene = Scene(hour, weather, self._setting, tuple(inside))
+        pose = Pose(
+            tuple(inside[thing] for thing in scene.things),
+            tuple(extras),
+            self._backdrop,
+            int(self._rng("drops", _ms(time_s)).integers(2**63)),
+            self._lamps,
+        )
+        return Moment(scene, pose)
+
+    # The lanes
+
+    def _fixture(self, distance: str, act: int) -> Fixture | None:
+        rng = self._rng(f"fixture {distance}", act // ACTS_OF_A_FIXTURE)
+        return sample_fixture(self._world, distance, rng)
+
+    def _visits(self, distance: str, act: int) -> tuple[Visit, ...]:
+        fixture = self._fixture(distance, act)
+        most = len(self._world.columns) - (fixture is not None)
+        if distance == "far":
+            most = min(most, _MOST - self._near_at_once(act) - (fixture is not None))
+        return sample_act(self._world, distance, fixture, most, self._rng(distance, act))
+
+    def _near_at_once(self, far_act: int) -> int:
+        """The most things of the near lane that a far act may meet."""
+        first_s = far_act * ACT_S - _LEAD_S["far"] + _LEAD_S["near"]
+        acts = {max(0, math.floor(t / ACT_S)) for t in (first_s, first_s + ACT_S - 0.001)}
+        return max(
+            len(self._visits("near", act)) + (self._fixture("near", act) is not None)
+            for act in acts
+        )
+
+    # Light and weather
+
+    def _air(self, time_s: float) -> tuple[str, str]:
+        index = int(time_s // _AIR_S)
+        index += time_s >= self._change_s(index + 1)
+        index -= time_s < self._change_s(index)
+        # Hour and weather change in turn.
+        hours = [name for name, _ in self._world.times]
+        hour = hours[(self._first_hour + (index + 1) // 2) % len(hours)]
+        return hour, self._world.sample(self._rng("weather", index // 2)).weather
+
+    def _change_s(self, index: int) -> float:
+        """When the air becomes state `index`; state 0 begins before time 0."""
+        if index <= 0:
+            return -math.inf
+        jitter = float(self._rng("change", index).uniform(-1, 1))
+        return index * _AIR_S + _AIR_JITTER_S * jitter
+
+    def _nearest_change(self, time_s: float) -> float:
+        """The change of air or fixtures that is nearest in time."""
+        index = round(time_s / _AIR_S)
+        times = [self._change_s(i) for i in (index - 1, index, index + 1)]
+        period_s = ACT_S * ACTS_OF_A_FIXTURE
+        for lead_s in _LEAD_S.values():
+            times.append(round((time_s + lead_s) / period_s) * period_s - lead_s)
+        return min((t for t in times if t > 0), key=lambda t: abs(t - time_s))
+
+    def _rng(self, stream: str, index: int) -> np.random.Generator:
+        number = _STREAMS.index(stream) << 56 | index
+        return splits.rng("animation", self._seed, number)
+
+
+_STREAMS = (
+    *("place", "weather", "change", "drops", "camera"),
+    *("near", "far", "fixture near", "fixture far"),
+)
+
+
+def _ms(time_s: float) -> int:
+    return round(time_s * 1000)

@@ -1,0 +1,45 @@
+"""Figures of what never moves."""
+
+from __future__ import annotations
+
+from aiflow.common.street.render.shapes import Part, Points, box, limb, polygon
+
+
+def bench() -> list[Part]:
+    """A park bench from the front."""
+    return [
+        ("tyre", [box(-8.6, 0, -7.4, 9), box(7.4, 0, 8.6, 9), box(-8.8, 0, -6.4, 0.8), box(6.4, 0, 8.8, 0.8)]),
+        ("body", [box(-10, 7.4, 10, 9.8)]),
+        ("body", [box(-10, 4.6, 10, 6.9)]),
+        ("dim", [polygon(-10.2, 2.4, 10.2, 2.4, 9.4, 4.0, -9.4, 4.0)]),
+    ]  # fmt: skip
+
+
+def kiosk() -> list[Part]:
+    """A small shop with a counter and a striped awning."""
+    stripes: list[Points] = [
+        polygon(x, 14.0, x + 2.1, 14.0, 0.86 * (x + 2.1), 18, 0.86 * x, 18)
+        for x in (-9.4, -5.2, -1.0, 3.2, 7.4)
+    ]
+    return [
+        ("body", [box(-7.6, 0, 7.6, 17)]),
+        ("counter", [box(-5.8, 7.4, 5.8, 13.4)]),
+        ("wares", [box(x, 7.4, x + 1.6, 9.2) for x in (-4.6, -1.6, 2.6)]),
+        ("dim", [box(-6.6, 6.2, 6.6, 7.4)]),
+        ("pale", [polygon(-9.4, 14, 9.5, 14, 8.2, 18, -8.1, 18)]),
+        ("body", stripes),
+        ("body", [polygon(-6.5, 18, 6.5, 18, 4, 20.4, -4, 20.4)]),
+    ]
+
+
+def tent() -> list[Part]:
+    """A ridge tent with an open flap."""
+    return [
+        ("string", [limb(-8.5, 6, -11.6, 0, 0.3), limb(8.5, 6, 11.6, 0, 0.3)]),
+        ("body", [polygon(-10.4, 0, 10.4, 0, 1.2, 15, -1.2, 15)]),
+        ("dim", [polygon(-10.4, 0, -8.6, 0, 0.2, 14.8, -1.0, 14.8)]),
+        ("hair", [polygon(-3.4, 0, 3.4, 0, 0, 9.6)]),
+        ("pale", [polygon(3.4, 0, 5.2, 0, 0, 9.6)]),
+        ("metal", [limb(0, 14.6, 0, 18, 0.5)]),
+        ("body", [polygon(0.2, 18, 3.8, 17.1, 0.2, 16)]),
+    ]
