@@ -3,7 +3,7 @@
 A lane's time is cut into acts. In each, a convoy enters from one side, its things stop at their
 columns (or pass through), wait, and leave; at the end the lane is empty again. Positions are
 closed formulas of time, so any moment can be computed on its own. A bench, kiosk or tent, which
-cannot come or go, stands for several acts; while it does, convoys use one side of it only.
+cannot come or go, stands for several acts; while it does, convoys use the columns beside it.
 
 Within a lane, things keep at least SPACING_COLUMNS apart and never share a column:
 
@@ -15,6 +15,7 @@ Within a lane, things keep at least SPACING_COLUMNS apart and never share a colu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from aiflow.common.street.pose import Placement
 from aiflow.common.street.scene import COLUMNS, Cell, Thing
 from aiflow.common.street.world import World
 
-ACT_S = 30.0
+ACT_S = 25.0
 ACTS_OF_A_FIXTURE = 4
 _HEADWAY = 1.05  # columns
 _OUTSIDE = 1.0  # columns beyond the edge at which nothing of a thing is seen
@@ -30,7 +31,8 @@ _QUIET_S = 1.0  # nothing moves this long at either end of an act
 _NUMBERS = (0.04, 0.18, 0.36, 0.42)
 _FIXTURE_PROBABILITY = 0.4
 _THROUGH_PROBABILITY = 0.25  # the convoy does not stop
-_TURN_PROBABILITY = 0.3  # it leaves by the side it came from
+_TURN_PROBABILITY = 0.2  # it leaves by the side it came from
+_MEETING_PROBABILITY = 0.3  # two convoys come, one from each side
 _STEPS_PER_COLUMN = 2.4
 
 
@@ -99,31 +101,63 @@ def sample_fixture(world: World, distance: str, rng: np.random.Generator) -> Fix
 def sample_act(
     world: World, distance: str, fixture: Fixture | None, most: int, rng: np.random.Generator
 ) -> tuple[Visit, ...]:
-    """A convoy of at most `most` things for a lane in which `fixture` stands."""
-    columns, side = _free_columns(fixture, rng)
-    numbers = np.cumsum(_NUMBERS)
-    number = int(np.searchsorted(numbers / numbers[-1], rng.random()))
+    """At most `most` things that come and go in a lane in which `fixture` stands."""
+    segments = _segments(fixture, rng)
+    columns = [column for segment in segments for column in segment.columns]
+    edges = np.cumsum(_NUMBERS)
+    number = int(np.searchsorted(edges / edges[-1], rng.random()))
     number = min(number, len(columns), most)
-    turns = fixture is not None or rng.random() < _TURN_PROBABILITY
-    through = not turns and rng.random() < _THROUGH_PROBABILITY
-    speed = float(rng.uniform(0.43, 0.66))
-    chosen = sorted(rng.permutation(len(columns))[:number].tolist())
-    # The deepest comes first; from the right (side 1) that is the leftmost.
-    stops = [columns[i] + 0.5 + float(rng.uniform(-0.1, 0.1)) for i in chosen]
-    stops.sort(reverse=side < 0)
-    start = -_OUTSIDE if side < 0 else len(COLUMNS) + _OUTSIDE
-    end = start if turns else len(COLUMNS) - start
+    chosen = {columns[int(i)] for i in rng.permutation(len(columns))[:number]}
     visits: list[Visit] = []
-    enters_s = _QUIET_S + float(rng.uniform(0.0, 2.0))
+    for segment in segments:
+        taken = [column for column in segment.columns if column in chosen]
+        visits += _sample_convoy(world, distance, replace(segment, columns=tuple(taken)), rng)
+    return tuple(visits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Columns that a convoy uses, and how."""
+
+    columns: tuple[int, ...]
+    side: int
+    """Where it comes from: -1 left, 1 right."""
+    turns: bool
+    """Whether it leaves on the same side."""
+
+
+def _segments(fixture: Fixture | None, rng: np.random.Generator) -> list[_Segment]:
+    every = tuple(range(len(COLUMNS)))
+    if fixture is None:
+        cut = int(rng.integers(1, len(every)))
+        side = -1 if rng.random() < 0.5 else 1
+        if rng.random() >= _MEETING_PROBABILITY:
+            return [_Segment(every, side, turns=rng.random() < _TURN_PROBABILITY)]
+        return [_Segment(every[:cut], -1, turns=True), _Segment(every[cut:], 1, turns=True)]
+    taken = int(fixture.placement.x)
+    sides = (_Segment(every[:taken], -1, turns=True), _Segment(every[taken + 1 :], 1, turns=True))
+    return [segment for segment in sides if segment.columns]
+
+
+def _sample_convoy(
+    world: World, distance: str, segment: _Segment, rng: np.random.Generator
+) -> tuple[Visit, ...]:
+    through = not segment.turns and rng.random() < _THROUGH_PROBABILITY
+    speed = float(rng.uniform(0.5, 0.67))
+    # The deepest comes first; from the right that is the leftmost.
+    stops = [column + 0.5 + float(rng.uniform(-0.1, 0.1)) for column in segment.columns]
+    stops.sort(reverse=segment.side < 0)
+    start = -_OUTSIDE if segment.side < 0 else len(COLUMNS) + _OUTSIDE
+    end = start if segment.turns else len(COLUMNS) - start
+    visits: list[Visit] = []
+    enters_s = _QUIET_S + float(rng.uniform(0.0, 1.5))
     for stop in stops:
-        cell = (distance, COLUMNS[int(stop)])
-        thing = _sample_thing(world, cell, rng, moves=True)
-        dy, scale = _stature(rng)[0], _stature(rng)[1]
-        visits.append(Visit(thing, start, stop, end, speed, enters_s, 0.0, dy, scale))
+        thing = _sample_thing(world, (distance, COLUMNS[int(stop)]), rng, moves=True)
+        visits.append(Visit(thing, start, stop, end, speed, enters_s, 0.0, *_stature(rng)))
         enters_s += (_HEADWAY + float(rng.uniform(0.0, 0.25))) / speed
     if through:
         return tuple(replace(v, leaves_s=v.arrives_s) for v in visits)
-    return _with_departures(visits, rng, turns=turns)
+    return _with_departures(visits, rng, turns=segment.turns)
 
 
 def _with_departures(
@@ -134,7 +168,7 @@ def _with_departures(
         return ()
     queue = visits[::-1] if turns else visits
     delays = [0.0]
-    for ahead, behind in zip(queue, queue[1:], strict=False):
+    for ahead, behind in pairwise(queue):
         gap = max(0.0, _HEADWAY - abs(ahead.stop - behind.stop)) / ahead.speed
         delays.append(delays[-1] + gap + float(rng.uniform(0.2, 1.2)))
     spans = [d + abs(v.end - v.stop) / v.speed for d, v in zip(delays, queue, strict=True)]
@@ -142,18 +176,6 @@ def _with_departures(
     arrived_s = max(visit.arrives_s for visit in visits)
     leave_s = latest_s - min(float(rng.uniform(0.0, 4.0)), 0.5 * max(0.0, latest_s - arrived_s))
     return tuple(replace(v, leaves_s=leave_s + d) for d, v in zip(delays, queue, strict=True))
-
-
-def _free_columns(fixture: Fixture | None, rng: np.random.Generator) -> tuple[list[int], int]:
-    """The columns a convoy may use, and the side (-1 left, 1 right) it comes from."""
-    every = list(range(len(COLUMNS)))
-    side = -1 if rng.random() < 0.5 else 1
-    if fixture is None:
-        return every, side
-    taken = int(fixture.placement.x)
-    if taken == 0 or (side > 0 and taken < len(COLUMNS) - 1):
-        return every[taken + 1 :], 1
-    return every[:taken], -1
 
 
 def _sample_thing(world: World, cell: Cell, rng: np.random.Generator, *, moves: bool) -> Thing:

@@ -28,13 +28,14 @@ from aiflow.common.street.pose import Placement, Pose
 from aiflow.common.street.render import render
 from aiflow.common.street.render.canvas import Image
 from aiflow.common.street.scene import Scene, Thing
-from aiflow.common.street.sensor import expose
+from aiflow.common.street.sensor import Condition, expose, sample_condition
 from aiflow.common.street.world import World, street
 
 _MOST = 5
-_LEAD_S = {"near": 9.0, "far": 24.0}  # how long each lane has been playing at time 0
+_LEAD_S = {"near": 18.0, "far": 12.0}  # how long each lane has been playing at time 0
 _AIR_S = 65.0  # mean time between changes of light or weather
 _AIR_JITTER_S = 12.5
+_DRIFT_S = 30.0  # the camera's condition is drawn this often, and drifts in between
 _FADE_S = 1.5  # half the duration of a change
 
 
@@ -78,7 +79,7 @@ class Street:
     def frame(
         self, time_s: float, size: tuple[int, int] = (640, 480), strength: str = "normal"
     ) -> Frame:
-        """What a camera of that strength (see `sensor`) sees at a time; `size` is (width, height)."""
+        """What a camera of some strength (see `sensor`) sees; `size` is (width, height)."""
         moment = self.at(time_s)
         image = render(moment.scene, moment.pose, size)
         change_s = self._nearest_change(time_s)
@@ -90,7 +91,8 @@ class Street:
             image = cv2.addWeighted(image, 0.5 + 0.5 * away, faded, 0.5 - 0.5 * away, 0).astype(
                 np.uint8, copy=False
             )
-        return Frame(moment.scene, expose(image, self._rng("camera", _ms(time_s)), strength))
+        noise = self._rng("noise", _ms(time_s))
+        return Frame(moment.scene, expose(image, noise, strength, self._condition(time_s)))
 
     def _moment(self, time_s: float, state_s: float) -> Moment:
         """Things on the move as at `time_s`; light, weather and fixtures as at `state_s`."""
@@ -175,9 +177,17 @@ class Street:
         index = round(time_s / _AIR_S)
         times = [self._change_s(i) for i in (index - 1, index, index + 1)]
         period_s = ACT_S * ACTS_OF_A_FIXTURE
-        for lead_s in _LEAD_S.values():
-            times.append(round((time_s + lead_s) / period_s) * period_s - lead_s)
+        times += [round((time_s + s) / period_s) * period_s - s for s in _LEAD_S.values()]
         return min((t for t in times if t > 0), key=lambda t: abs(t - time_s))
+
+    def _condition(self, time_s: float) -> Condition:
+        """The camera stands still; its exposure, focus and so on drift."""
+        index, since_s = divmod(time_s, _DRIFT_S)
+        first, now, then = (
+            sample_condition(self._rng("camera", i)) for i in (0, int(index), int(index) + 1)
+        )
+        drifting = now.towards(then, since_s / _DRIFT_S)
+        return replace(drifting, smear_chance=1.0, jpeg_chance=first.jpeg_chance)
 
     def _rng(self, stream: str, index: int) -> np.random.Generator:
         number = _STREAMS.index(stream) << 56 | index
@@ -185,7 +195,7 @@ class Street:
 
 
 _STREAMS = (
-    *("place", "weather", "change", "drops", "camera"),
+    *("place", "weather", "change", "drops", "camera", "noise"),
     *("near", "far", "fixture near", "fixture far"),
 )
 

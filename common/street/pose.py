@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def _sample_positions(scene: Scene, rng: np.random.Generator) -> list[float]:
             for i in lane:
                 low, high = _range(scene.things[i])
                 xs[i] = low + (high - low) * float(rng.random())
-            if all(xs[j] - xs[i] >= SPACING_COLUMNS for i, j in zip(lane, lane[1:], strict=False)):
+            if all(xs[j] - xs[i] >= SPACING_COLUMNS for i, j in pairwise(lane)):
                 break
         else:
             for i in lane:

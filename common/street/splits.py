@@ -32,5 +32,5 @@ def number(split: str, seed: int, index: int) -> int:
 
 
 def rng(split: str, seed: int, index: int) -> np.random.Generator:
-    """The generator from which scene `index` of this split and seed is drawn. Raises ConfigError."""
+    """The generator for scene `index` of a split and seed. Raises ConfigError."""
     return np.random.Generator(np.random.Philox(key=number(split, seed, index)))

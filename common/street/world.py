@@ -162,7 +162,7 @@ class World:
         return -math.inf
 
     def enumerate(self) -> Iterator[Scene]:
-        """Every scene with positive probability. Only for small worlds: it never ends on big ones."""
+        """Every scene with positive probability; for small worlds only."""
         options = {cell: tuple(self._things(cell)) for cell in self.cells()}
         heads = [
             [name for name, p in table if p > 0]

@@ -126,7 +126,9 @@ PLACES = {
     "near-left": ("in front on the left", "in the left foreground", "close by on the left"),
     "near-middle": ("in front in the middle", "in the middle foreground", "close by in the middle"),
     "near-right": ("in front on the right", "in the right foreground", "close by on the right"),
-    "far-left": ("at the back on the left", "in the left background", "in the distance on the left"),
+    "far-left": (
+        "at the back on the left", "in the left background", "in the distance on the left",
+    ),
     "far-middle": (
         "at the back in the middle", "in the middle background", "in the distance in the middle",
     ),
@@ -177,7 +179,7 @@ class Inventory:
         return found
 
 
-def make_inventory() -> Inventory:
+def inventory() -> Inventory:
     """Everything the grammar can say."""
     meanings: dict[str, tuple[Meaning, ...]] = {}
     for phrase, meaning in entries():
@@ -212,4 +214,4 @@ def join(phrases: Iterable[str]) -> str:
     return re.sub(r" (?=[,:.])", "", " ".join(phrases))
 
 
-INVENTORY = make_inventory()
+INVENTORY = inventory()

@@ -7,7 +7,29 @@ from typing import TypeVar
 
 import numpy as np
 
-from aiflow.common.street.grammar import phrases as p
+from aiflow.common.street.grammar.phrases import (
+    AND,
+    COLON,
+    COMMA,
+    COUNTS,
+    EMPTY,
+    KINDS,
+    MOVES,
+    ON,
+    PLACES,
+    RELATIONS,
+    SETTING_PLACES,
+    STATIC,
+    STAYS,
+    TIME_NOUNS,
+    TIME_PLACES,
+    WEATHER_ADJECTIVES,
+    WEATHER_PLACES,
+    WHILE,
+    WITH,
+    Verb,
+    join,
+)
 from aiflow.common.street.scene import COLUMNS, Scene, Thing
 
 T = TypeVar("T")
@@ -35,7 +57,7 @@ class _Choice:
 
 def describe(scene: Scene, rng: np.random.Generator | None = None) -> str:
     """One caption, lower case, without a full stop. Without a generator: the plainest one."""
-    return p.join(describe_phrases(scene, rng))
+    return join(describe_phrases(scene, rng))
 
 
 def describe_phrases(scene: Scene, rng: np.random.Generator | None = None) -> list[str]:
@@ -43,10 +65,10 @@ def describe_phrases(scene: Scene, rng: np.random.Generator | None = None) -> li
     choice = _Choice(rng)
     finite = not choice.chance(0.35)
     words = _globals(scene, choice)
-    listed = not finite and words[0] != p.ON and choice.chance(0.5)
-    words.append(p.WITH if listed else p.COMMA if words[0] == p.ON else p.COLON)
+    listed = not finite and words[0] != ON and choice.chance(0.5)
+    words.append(WITH if listed else COMMA if words[0] == ON else COLON)
     if not scene.things:
-        return [*words, choice.pick(p.EMPTY)]
+        return [*words, choice.pick(EMPTY)]
     before: Thing | None = None
     things = _order(scene, choice)
     for i, thing in enumerate(things):
@@ -69,18 +91,18 @@ def references(scene: Scene, rng: np.random.Generator, n: int = 5) -> list[str]:
 
 
 def _globals(scene: Scene, choice: _Choice) -> list[str]:
-    weather = choice.pick(p.WEATHER_ADJECTIVES[scene.weather])
-    noun = choice.pick(p.TIME_NOUNS[scene.time])
-    place = choice.pick(p.SETTING_PLACES[scene.setting])
-    time = choice.pick(p.TIME_PLACES[scene.time])
-    sky = choice.pick(p.WEATHER_PLACES[scene.weather])
+    weather = choice.pick(WEATHER_ADJECTIVES[scene.weather])
+    noun = choice.pick(TIME_NOUNS[scene.time])
+    place = choice.pick(SETTING_PLACES[scene.setting])
+    time = choice.pick(TIME_PLACES[scene.time])
+    sky = choice.pick(WEATHER_PLACES[scene.weather])
     return choice.pick(
         (
             [weather, noun, place],
-            [p.ON, weather, noun, place],
+            [ON, weather, noun, place],
             [place, time, sky],
             [time, sky, place],
-            [place, p.ON, weather, noun],
+            [place, ON, weather, noun],
         )
     )
 
@@ -97,8 +119,8 @@ def _order(scene: Scene, choice: _Choice) -> list[Thing]:
 
 def _joint(choice: _Choice, *, last: bool, sentence: bool) -> str:
     if last and choice.chance(0.5):
-        return p.WHILE if sentence and choice.chance(0.25) else p.AND
-    return p.COMMA
+        return WHILE if sentence and choice.chance(0.25) else AND
+    return COMMA
 
 
 def _clause(
@@ -106,12 +128,12 @@ def _clause(
 ) -> tuple[list[str], bool]:
     """What is said of one thing, and whether it is a whole sentence."""
     colour = [thing.colour]
-    name = [p.KINDS[thing.kind][thing.count > 1]]
+    name = [KINDS[thing.kind][thing.count > 1]]
     verb = _verb(thing, choice)
     place, related = _place(thing, before, choice)
     attribute: list[str] = []
     tail: list[str] = []
-    if thing.kind in p.STATIC:
+    if thing.kind in STATIC:
         tail = _form(thing, verb, finite=finite) if choice.chance(0.15) else []
     elif thing.motion == "still" and choice.chance(0.25):
         attribute = [verb.participle]
@@ -123,27 +145,27 @@ def _clause(
     return [count, *attribute, *colour, *name, *tail, place], finite and bool(tail)
 
 
-def _verb(thing: Thing, choice: _Choice) -> p.Verb:
-    return choice.pick((p.STAYS if thing.motion == "still" else p.MOVES)[thing.kind])
+def _verb(thing: Thing, choice: _Choice) -> Verb:
+    return choice.pick((STAYS if thing.motion == "still" else MOVES)[thing.kind])
 
 
-def _form(thing: Thing, verb: p.Verb, *, finite: bool) -> list[str]:
+def _form(thing: Thing, verb: Verb, *, finite: bool) -> list[str]:
     form = (verb.singular if thing.count == 1 else verb.plural) if finite else verb.participle
     return [form if thing.motion == "still" else f"{form} {thing.motion}"]
 
 
 def _count(thing: Thing, following: str) -> str:
     if thing.count == 1:
-        return p.COUNTS[1][following[0] in "aeiou"]
-    return p.COUNTS[thing.count][0]
+        return COUNTS[1][following[0] in "aeiou"]
+    return COUNTS[thing.count][0]
 
 
 def _place(thing: Thing, before: Thing | None, choice: _Choice) -> tuple[str, bool]:
     """Where it is, and whether that is said by relation to the thing before."""
     relation = _relation(thing, before) if before else None
     if before and relation and choice.chance(0.6):
-        return choice.pick(p.RELATIONS[relation])[before.count > 1], True
-    return choice.pick(p.PLACES[thing.cell]), False
+        return choice.pick(RELATIONS[relation])[before.count > 1], True
+    return choice.pick(PLACES[thing.cell]), False
 
 
 def _relation(thing: Thing, before: Thing) -> str | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from aiflow.common.errors import ConfigError
-
 from aiflow.common.street.pose import Placement, Pose
 from aiflow.common.street.render.backdrop import paint_backdrop
 from aiflow.common.street.render.canvas import Canvas, Image

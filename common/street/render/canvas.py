@@ -73,27 +73,23 @@ class Canvas:
         self, polygons: Sequence[NDArray[np.int32]], bgr: tuple[float, float, float]
     ) -> None:
         """Fill polygons whose vertices `pixels` has made."""
-        cv2.fillPoly(self.image, polygons, bgr, cv2.LINE_AA, _SHIFT)
+        if polygons:
+            cv2.fillPoly(self.image, polygons, bgr, cv2.LINE_AA, _SHIFT)
 
     def outline_pixels(
         self, polygons: Sequence[NDArray[np.int32]], bgr: tuple[float, float, float]
     ) -> None:
         """Trace closed polygons with a hairline (1/320 of the width)."""
-        cv2.polylines(self.image, polygons, True, bgr, self._hairline, cv2.LINE_AA, _SHIFT)  # noqa: FBT003
+        closed = True
+        cv2.polylines(self.image, polygons, closed, bgr, self._hairline, cv2.LINE_AA, _SHIFT)
 
     def strokes(
         self, lines: Sequence[Points] | Points, colour: Rgb, *, glows: bool = False
     ) -> None:
         """Draw open lines, one hairline thick."""
-        cv2.polylines(
-            self.image,
-            self._every(lines),
-            False,  # noqa: FBT003
-            self.bgr(colour, glows=glows),
-            self._hairline,
-            cv2.LINE_AA,
-            _SHIFT,
-        )
+        closed, bgr = False, self.bgr(colour, glows=glows)
+        pixels = self._every(lines)
+        cv2.polylines(self.image, pixels, closed, bgr, self._hairline, cv2.LINE_AA, _SHIFT)
 
     def blend(self, polygons: Sequence[Points], colour: Rgb, alpha: float) -> None:
         """Fill polygons half-transparently with a colour that glows."""
@@ -119,7 +115,9 @@ class Canvas:
         at = np.linspace(top, bottom, len(stops))
         bgr = np.array([self.bgr(stop, glows=True) for stop in stops])
         column = np.stack([np.interp(rows, at, bgr[:, c]) for c in range(3)], axis=1)
-        cv2.repeat(column.astype(np.uint8)[:, None, :], 1, self.image.shape[1], self.image[first:last])
+        cv2.repeat(
+            column.astype(np.uint8)[:, None, :], 1, self.image.shape[1], self.image[first:last]
+        )
 
     def pixels(self, points: Points) -> NDArray[np.int32]:
         """Fixed-point pixel coordinates for `fill_pixels`."""

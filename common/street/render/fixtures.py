@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from aiflow.common.street.render.shapes import Part, Points, box, limb, polygon
+from aiflow.common.street.render.canvas import Points
+from aiflow.common.street.render.shapes import Part, box, limb, polygon
 
 
 def bench() -> list[Part]:
     """A park bench from the front."""
     return [
-        ("tyre", [box(-8.6, 0, -7.4, 9), box(7.4, 0, 8.6, 9), box(-8.8, 0, -6.4, 0.8), box(6.4, 0, 8.8, 0.8)]),
-        ("body", [box(-10, 7.4, 10, 9.8)]),
-        ("body", [box(-10, 4.6, 10, 6.9)]),
-        ("dim", [polygon(-10.2, 2.4, 10.2, 2.4, 9.4, 4.0, -9.4, 4.0)]),
+        ("tyre", [box(-8.4, 0, -7.0, 10), box(7.0, 0, 8.4, 10)]),
+        ("body", [box(-10, 8.4, 10, 10.6)]),
+        ("body", [box(-10, 5.4, 10, 7.6)]),
+        ("body", [polygon(-10.4, 2.9, 10.4, 2.9, 9.4, 4.6, -9.4, 4.6)]),
     ]  # fmt: skip
 
 

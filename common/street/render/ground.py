@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,13 +30,26 @@ class Surface:
 
 
 SURFACES = {
-    "town": Surface((172, 164, 156), (112, 112, 118), (150, 146, 142), (104, 104, 110), (206, 204, 198)),
-    "park": Surface((104, 158, 76), (206, 188, 150), (116, 170, 84), (212, 194, 156), (92, 142, 66)),
-    "harbour": Surface((140, 142, 142), (150, 150, 152), (126, 128, 130), (158, 158, 160), (96, 96, 98)),
-    "market": Surface((180, 150, 126), (170, 146, 128), (184, 158, 136), (176, 150, 130), (140, 116, 100)),
-    "countryside": Surface((150, 176, 82), (178, 152, 112), (146, 172, 80), (184, 158, 118), (124, 146, 64)),
-    "factory": Surface((104, 104, 100), (134, 132, 128), (110, 110, 108), (128, 126, 124), (196, 170, 60)),
-}  # fmt: skip
+    "town": Surface(
+        (172, 164, 156), (112, 112, 118), (150, 146, 142), (104, 104, 110), (206, 204, 198)
+    ),
+    "park": Surface(
+        (104, 158, 76), (206, 188, 150), (116, 170, 84), (212, 194, 156), (92, 142, 66)
+    ),
+    "harbour": Surface(
+        (140, 142, 142), (150, 150, 152), (126, 128, 130), (158, 158, 160), (96, 96, 98)
+    ),
+    "market": Surface(
+        (180, 150, 126), (170, 146, 128), (184, 158, 136), (176, 150, 130), (140, 116, 100)
+    ),
+    "countryside": Surface(
+        (150, 176, 82), (178, 152, 112), (146, 172, 80), (184, 158, 118), (124, 146, 64)
+    ),
+    "factory": Surface(
+        (104, 104, 100), (134, 132, 128), (110, 110, 108), (128, 126, 124), (196, 170, 60)
+    ),
+}
+_SNOW_COVER = (0.85, 0.62, 0.85, 0.66, 0.5)  # how white each of them turns
 _SNOW: Rgb = (238, 242, 248)
 
 
@@ -43,7 +57,8 @@ def surface_of(setting: str, weather: str) -> Surface:
     """The ground's colours: whitened by snow, darkened by rain."""
     dry = SURFACES[setting]
     if weather == "snow":
-        return Surface(*(mix(c, _SNOW, amount) for c, amount in zip(_bands(dry), (0.85, 0.62, 0.85, 0.66, 0.5), strict=True)))
+        covers = zip(_bands(dry), _SNOW_COVER, strict=True)
+        return Surface(*(mix(colour, _SNOW, cover) for colour, cover in covers))
     if weather == "rain":
         return Surface(*(mix(c, (58, 66, 82), 0.42) for c in _bands(dry)))
     return dry
@@ -59,17 +74,21 @@ def paint_ground(
     """Bands of ground from the horizon down, with marks and, in rain, puddles."""
     canvas.air = light.ground
     edges = (HORIZON, 0.445, 0.535, 0.6, HEIGHT + 0.01)
-    for (top, bottom), colour in zip(
-        zip(edges, edges[1:], strict=False), _bands(surface), strict=False
-    ):
+    for (top, bottom), colour in zip(pairwise(edges), _bands(surface)[:4], strict=True):
         canvas.fill([box(-0.02, top, 1.02, bottom)], colour)
     marks: list[Points] = [box(-0.02, y, 1.02, y + 0.004) for y in edges[1:4]]
     offset = float(rng.random()) * 0.1
     if setting in ("town", "factory"):
-        marks += [box(x + offset, 0.664, x + offset + 0.07, 0.669) for x in np.arange(-0.2, 1.1, 0.16)]
+        marks += [
+            box(x + offset, 0.664, x + offset + 0.07, 0.669) for x in np.arange(-0.2, 1.1, 0.16)
+        ]
     elif setting == "market":
         rows = ((0.56, 0.0), (0.58, 0.05), (0.63, 0.02), (0.72, 0.07))
-        marks += [box(x + dx, y, x + dx + 0.05, y + 0.004) for y, dx in rows for x in np.arange(-0.1, 1.1, 0.1)]
+        marks += [
+            box(x + dx, y, x + dx + 0.05, y + 0.004)
+            for y, dx in rows
+            for x in np.arange(-0.1, 1.1, 0.1)
+        ]
     elif setting in ("park", "countryside"):
         marks += _tufts(rng)
     canvas.fill(marks, surface.marks)

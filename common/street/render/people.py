@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
-from aiflow.common.street.render.shapes import Part, Points, box, disc, limb, polygon, ring
+import numpy as np
+
+from aiflow.common.street.render.canvas import Points
+from aiflow.common.street.render.shapes import Part, box, disc, limb, polygon, ring
 
 
 def _legs(x: float, hip: float, stride: float, width: float) -> list[Part]:
@@ -37,8 +40,8 @@ def _profile(x: float, y: float, radius: float) -> list[Part]:
     return [
         ("hair", [disc(x - 0.35 * r, y + 0.2 * r, 1.05 * r)]),
         ("skin", [disc(x + 0.15 * r, y - 0.1 * r, 0.9 * r)]),
-        ("skin", [polygon(x + 0.8 * r, y + 0.3 * r, x + 1.6 * r, y - 0.3 * r, x + 0.8 * r, y - 0.5 * r)]),
-    ]  # fmt: skip
+        ("skin", [polygon(0.8, 0.3, 1.6, -0.3, 0.8, -0.5) * np.float32(r) + polygon(x, y)]),
+    ]
 
 
 def pedestrian_standing() -> list[Part]:
@@ -115,7 +118,8 @@ def robot_walking(phase: float) -> list[Part]:
         ("tyre", [box(f - 1.2, 0, f + 2, 1.1) for f in (-swing, swing)]),
         ("metal", [limb(0.4, 17, -1.2, 19.4, 0.5)]),
         ("glow", [disc(-1.2, 19.6, 0.8, 8)]),
-        ("body", [polygon(-3.6, 4.6, 2.8, 4.6, 3.8, 12.4, -2.6, 12.4), polygon(-1.2, 13, 4.6, 13, 4.8, 17.2, -1.0, 17.2)]),
+        ("body", [polygon(-3.6, 4.6, 2.8, 4.6, 3.8, 12.4, -2.6, 12.4),
+                  polygon(-1.2, 13, 4.6, 13, 4.8, 17.2, -1.0, 17.2)]),
         ("metal", [limb(1.2, 10.4, 6.4, 10.0, 1.4), limb(6.2, 10.0, 7.6, 11.4, 0.9)]),
         ("metal", [limb(6.2, 9.8, 7.6, 8.6, 0.9), box(0.4, 12.2, 2.4, 13.2)]),
         ("glow", [box(2.8, 14.6, 4.9, 16)]),
@@ -126,7 +130,8 @@ def dog_sitting() -> list[Part]:
     """On its haunches, tail on the ground."""
     return [
         ("body", [limb(-3, 1, -6, 1.6, 1.0)]),
-        ("body", [polygon(-3.8, 0, -4.4, 2.2, -3, 4.4, 0.2, 7.6, 2.6, 7.2, 3.0, 0, 1.6, 0, 1.2, 2.6, 0.4, 0)]),
+        ("body", [polygon(-3.8, 0, -4.4, 2.2, -3, 4.4, 0.2, 7.6, 2.6, 7.2, 3.0, 0,
+                          1.6, 0, 1.2, 2.6, 0.4, 0)]),
         ("body", [disc(2.2, 8.9, 2.0), polygon(3.4, 9.6, 6.0, 8.9, 6.0, 7.8, 3.2, 7.5)]),
         ("hair", [polygon(0.4, 10.2, 1.8, 10.4, 1.5, 7.2, 0.2, 7.2), box(5.5, 8.3, 6.3, 9.1)]),
     ]  # fmt: skip
@@ -151,14 +156,15 @@ def _saddle() -> Part:
 
 def horse_grazing() -> list[Part]:
     """Straight legs, head to the ground."""
-    legs: list[Points] = [limb(x, 8, x, 0, 1.4) for x in (-6.6, -4.6, 2.4, 4.4)]
+    legs: list[Points] = [limb(x, 8.6, x, 0, 1.3) for x in (-6.8, -4.8, 2.0, 4.0)]
     return [
         ("hair", [limb(-7.2, 11, -8.4, 4, 1.2)]),
         ("body", legs),
-        ("body", [polygon(-7.8, 7.6, -7.6, 11.4, -5.6, 12.4, 3, 12.4, 5.4, 11.2, 5.4, 8, 3, 7.2, -5, 7)]),
-        ("body", [polygon(3.2, 12, 5.6, 11.8, 9.6, 5.6, 7.6, 4.2, 4.6, 7.8)]),
-        ("body", [polygon(7.4, 5.8, 9.8, 5.8, 10.0, 1.2, 8.4, 0.6, 7.4, 2.0)]),
-        ("hair", [polygon(4.6, 12.6, 6.0, 12, 10.0, 5.8, 9.2, 5.2)]),
+        ("body", [polygon(-7.8, 8.6, -7.6, 11.8, -5.6, 12.8, 3, 12.8, 5.0, 11.6, 5.0, 9,
+                          3, 8.2, -5, 8)]),
+        ("body", [polygon(2.8, 12.4, 5.4, 12.4, 10.6, 5.4, 8.9, 4.4, 4.4, 9.0)]),
+        ("body", [polygon(8.8, 5.4, 10.6, 5.6, 12.6, 1.4, 11.4, 0.4, 10.0, 1.8)]),
+        ("hair", [polygon(4.4, 13.0, 5.8, 12.6, 11.0, 5.8, 10.2, 5.4)]),
         _saddle(),
     ]  # fmt: skip
 
@@ -170,7 +176,8 @@ def horse_galloping(phase: float) -> list[Part]:
         ("hair", [polygon(-7.0, 11.6, -8.4, 12.4, -12, 9.4, -11.4, 7.8, -7.2, 9.8)]),
         ("dim", [limb(x, 8, x + s, 0.4, 1.4) for x, s in ((-4.8, swing), (3.0, -swing))]),
         ("body", [limb(x, 8, x + s, 0, 1.4) for x, s in ((-6.2, -swing), (4.2, swing))]),
-        ("body", [polygon(-7.8, 8.2, -7.4, 11.6, -5.6, 12.4, 3, 12.4, 5.4, 11.2, 5.4, 8.4, 3, 7.4, -5, 7.2)]),
+        ("body", [polygon(-7.8, 8.2, -7.4, 11.6, -5.6, 12.4, 3, 12.4, 5.4, 11.2,
+                          5.4, 8.4, 3, 7.4, -5, 7.2)]),
         ("body", [polygon(2.4, 12, 6.6, 18, 8.8, 16.6, 5.6, 8.6)]),
         ("body", [polygon(6.2, 18.6, 8.2, 18.4, 12.2, 14.8, 11.2, 13.4, 7.2, 15.4)]),
         ("hair", [polygon(1.8, 12.4, 5.8, 18.8, 7.0, 18.2, 3.4, 11.8)]),
@@ -180,8 +187,10 @@ def horse_galloping(phase: float) -> list[Part]:
 
 def _bicycle() -> list[Part]:
     spokes: list[Points] = [
-        limb(-4.4, 3.1, -1.4, 7.2, 0.9), limb(-1.4, 7.0, 3.4, 7.4, 0.9), limb(3.0, 8.6, 4.4, 3.1, 0.9),
-    ]  # fmt: skip
+        limb(-4.4, 3.1, -1.4, 7.2, 0.9),
+        limb(-1.4, 7.0, 3.4, 7.4, 0.9),
+        limb(3.0, 8.6, 4.4, 3.1, 0.9),
+    ]
     return [
         ("tyre", [*ring(-4.4, 3.1, 3.1, 0.8), *ring(4.4, 3.1, 3.1, 0.8)]),
         ("body", spokes),

@@ -80,9 +80,7 @@ class Figure:
     points: Points
     parts: tuple[tuple[str, tuple[slice, ...]], ...]
 
-    def place(
-        self, x: float, y: float, size: float, facing: int
-    ) -> NDArray[np.float32]:
+    def place(self, x: float, y: float, size: float, facing: int) -> NDArray[np.float32]:
         """All points in picture widths: ground centre at (x, y), `facing` -1 mirrors."""
         scale = np.array([facing * size / 100, -size / 100], np.float32)
         return self.points * scale + np.array([x, y], np.float32)

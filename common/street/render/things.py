@@ -107,9 +107,7 @@ def _local(x: float, y: float, scale: float, facing: int, points: Points) -> Poi
     return points * factor + np.array([x, y], np.float32)
 
 
-def _paint_headlight(
-    canvas: Canvas, kind: Looks, at: tuple[float, float, float, int]
-) -> None:
+def _paint_headlight(canvas: Canvas, kind: Looks, at: tuple[float, float, float, int]) -> None:
     if kind.lamp is None:
         return
     u, v = kind.lamp
@@ -140,6 +138,6 @@ def _paint_dust(
         polygon(back - d, h - 0.32, back - d, h + 0.32, back - d - length, h)
         for d, h, length in ((0.4, 4.4, 5.4), (1.4, 7.0, 4.2), (0.6, 9.4, 5.0))
     ]
-    bright = sum(ground) > 3 * 150
-    colour: Rgb = (136, 132, 128) if bright else (214, 210, 204)
+    bright = sum(ground) > 3 * 165
+    colour: Rgb = (112, 106, 100) if bright else (226, 220, 212)
     canvas.fill([_local(*at, shape) for shape in (*puffs, *streaks)], colour)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from aiflow.common.street.render.shapes import Part, Points, box, disc, limb, polygon, round_box
+from aiflow.common.street.render.canvas import Points
+from aiflow.common.street.render.shapes import Part, box, disc, limb, polygon, round_box
 
 
 def _wheels(radius: float, *xs: float) -> list[Part]:
@@ -105,7 +106,8 @@ def _motorcycle_frame() -> list[Part]:
         ("metal", [limb(5.4, 2.8, 3.4, 9.0, 0.8), box(-2.4, 2.0, 2.4, 3.8)]),
         ("body", [polygon(-7.4, 6.9, -6.8, 5.2, -3.2, 3.4, 3.4, 3.4, 5.6, 5.6, 4.6, 8.2, 1.6, 8.4,
                           -0.8, 6.6)]),
-        ("tyre", [limb(2.4, 9.6, 4.2, 8.8, 0.9), polygon(-6.6, 6.9, -0.9, 6.7, -1.2, 7.7, -5.8, 7.7)]),
+        ("tyre", [limb(2.4, 9.6, 4.2, 8.8, 0.9),
+                  polygon(-6.6, 6.9, -0.9, 6.7, -1.2, 7.7, -5.8, 7.7)]),
     ]  # fmt: skip
 
 

@@ -22,7 +22,9 @@ def paint_clouds(canvas: Canvas, light: Light, rng: np.random.Generator) -> None
         at = (1.1 * x - 0.05, 0.03 + 0.17 * y)
         radius = 0.028 + 0.034 * size
         puffs = [
-            ellipse(at[0] + dx * radius, at[1] - dy * radius, s * radius * 1.7, s * radius * 0.8, 12)
+            ellipse(
+                at[0] + dx * radius, at[1] - dy * radius, s * radius * 1.7, s * radius * 0.8, 12
+            )
             for dx, dy, s in ((-1.3, 0.0, 0.75), (0.0, 0.3, 1.0), (1.4, 0.0, 0.8))
         ]
         for puff in puffs:

@@ -1,0 +1,131 @@
+"""Inference runtimes behind one `Model`: onnxruntime, and LiteRT (or tflite-runtime).
+
+Imports of the runtimes are lazy: a device that runs one never loads the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiflow.common.bundle import Bundle
+from aiflow.common.errors import RuntimeUnavailable
+
+RUNTIMES = ("onnx", "litert")
+
+
+class Model(Protocol):
+    """Arrays in, arrays out, in the order of the model's own inputs and outputs."""
+
+    def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]: ...
+
+
+class OnnxModel:
+    """A model under onnxruntime; `providers` are its execution providers, best first."""
+
+    def __init__(
+        self, path: Path, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
+    ) -> None:
+        import onnxruntime as ort  # noqa: PLC0415
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Without spinning a waiting thread costs nothing between frames.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=list(providers))
+        except Exception as exc:  # onnxruntime raises a family of its own, without a common base
+            raise RuntimeUnavailable(f"onnxruntime refuses {path}: {exc}") from exc
+        self._inputs = [node.name for node in self._session.get_inputs()]
+
+    def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        outputs: list[NDArray[Any]] = self._session.run(
+            None, dict(zip(self._inputs, arrays, strict=True))
+        )
+        return outputs
+
+
+class LiteRtModel:
+    """A TFLite model under LiteRT, or tflite-runtime where that is what is installed.
+
+    Integer inputs and outputs are converted by the model's own scale and zero point, so
+    that callers see the same uint8 images and float vectors as under onnxruntime.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        module = _interpreter_module()
+        try:
+            self._interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as exc:
+            raise RuntimeUnavailable(f"LiteRT refuses {path}: {exc}") from exc
+        self._inputs = self._interpreter.get_input_details()
+        self._outputs = self._interpreter.get_output_details()
+
+    def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        for detail, array in zip(self._inputs, arrays, strict=True):
+            self._interpreter.set_tensor(detail["index"], _to_tensor(array, detail))
+        self._interpreter.invoke()
+        return [
+            _from_tensor(self._interpreter.get_tensor(detail["index"]), detail)
+            for detail in self._outputs
+        ]
+
+
+def load_encoder(
+    bundle: Bundle,
+    runtime: str = "onnx",
+    threads: int = 1,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
+) -> Model:
+    """Load the bundle's encoder: image uint8 (1, H, W, 3) BGR -> latent float32 (1, K, D)."""
+    if runtime == "onnx":
+        return OnnxModel(bundle.file("encoder_onnx"), threads=threads, providers=providers)
+    if runtime == "litert":
+        return LiteRtModel(bundle.file("encoder_tflite"), threads=threads)
+    raise RuntimeUnavailable(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+
+
+def _interpreter_module() -> ModuleType:
+    try:
+        from ai_edge_litert import interpreter  # noqa: PLC0415
+    except ImportError:
+        try:
+            from tflite_runtime import interpreter  # noqa: PLC0415
+        except ImportError as exc:
+            raise RuntimeUnavailable(
+                "runtime litert needs ai-edge-litert (pip install 'aiflow-edge[tflite]') "
+                "or tflite-runtime"
+            ) from exc
+    module: ModuleType = interpreter
+    return module
+
+
+def _to_tensor(array: NDArray[Any], detail: dict[str, Any]) -> NDArray[Any]:
+    dtype = np.dtype(detail["dtype"])
+    if array.dtype == dtype:
+        return array
+    scale, zero = detail["quantization"]
+    if array.dtype == np.uint8 and dtype == np.int8 and (not scale or abs(scale - 1) < 1e-3):
+        # The same pixels, shifted: what a full int8 image input means.
+        return (array.astype(np.int16) - 128).astype(np.int8)
+    if scale:
+        info = np.iinfo(dtype)
+        quantized = np.rint(array.astype(np.float32) / scale + zero)
+        return np.clip(quantized, info.min, info.max).astype(dtype)
+    return array.astype(dtype)
+
+
+def _from_tensor(tensor: NDArray[Any], detail: dict[str, Any]) -> NDArray[Any]:
+    scale, zero = detail["quantization"]
+    if np.issubdtype(tensor.dtype, np.integer) and scale:
+        real: NDArray[np.float32] = tensor.astype(np.float32) - np.float32(zero)
+        return real * np.float32(scale)
+    return tensor

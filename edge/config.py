@@ -1,0 +1,115 @@
+"""Settings of an edge node. Reads device key files; the TOML is `aiflow.common.config`'s."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from aiflow.common.config import Broker, Section
+from aiflow.common.errors import ConfigError
+from aiflow.common.topics import NameKind, check_name
+
+
+class EdgeConfig(Section):
+    """Everything that the owner of an edge node may set.
+
+    One edge node per broker and prefix: two would both caption every frame.
+    """
+
+    node: str = Field(default="edge1", description="name of this node, in its topics")
+    broker: Broker = Field(default=Broker(), description="the MQTT broker")
+    bundle: str = Field(default="street", min_length=1, description="built-in name, or a path")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=1, description="processor threads for decoding"
+    )
+    batch_max: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=16, description="most frames decoded at once"
+    )
+    max_waiting: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        default=256,
+        description="most frames waiting to be decoded; beyond it a camera's oldest one goes, "
+        "and its device sends it again",
+    )
+    max_streams: Annotated[int, Field(ge=1, le=65_536)] = Field(
+        default=1024, description="most cameras; beyond it newcomers are refused"
+    )
+    late_after_s: Annotated[float, Field(gt=0)] = Field(
+        default=5.0, description="age in seconds, on arrival, from which a frame counts as late"
+    )
+    receipt_every_s: Annotated[float, Field(ge=0, le=4)] = Field(
+        default=0.5, description="receipts of one camera are gathered for so many seconds"
+    )
+    stats_every_s: Annotated[float, Field(ge=1)] = Field(
+        default=60.0, description="seconds between two messages of statistics"
+    )
+    ledger: Path | None = Field(
+        default=None,
+        description="SQLite file of what has been captioned; unset, edge-<node>.sqlite in "
+        "$STATE_DIRECTORY or ~/.local/state/aiflow",
+    )
+    pool: str = Field(default="default", description="pool of cloud workers to ask")
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None, description="ask the cloud below this confidence; unset, as the bundle says"
+    )
+    cloud_deadline_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=2.0, description="seconds to wait for the cloud before it is asked once more"
+    )
+    escalations_per_minute: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=120, description="most questions to the cloud in a minute; 0 asks it never"
+    )
+    max_pending: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=64, description="most questions to the cloud unanswered at one time"
+    )
+    device_keys: dict[str, Path] = Field(
+        default_factory=dict,
+        description="device name to the file of its key, in hex; such a device must sign",
+    )
+
+    @field_validator("node")
+    @classmethod
+    def _node_is_fit(cls, node: str) -> str:
+        return _fit("node", node)
+
+    @field_validator("pool")
+    @classmethod
+    def _pool_is_fit(cls, pool: str) -> str:
+        return _fit("pool", pool)
+
+    @field_validator("device_keys")
+    @classmethod
+    def _devices_are_fit(cls, keys: dict[str, Path]) -> dict[str, Path]:
+        for device in keys:
+            _fit("device", device)
+        return keys
+
+
+def _fit(kind: NameKind, name: str) -> str:
+    try:
+        return check_name(kind, name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def read_key(device: str, path: Path) -> bytes:
+    """The key of a device from its file: hexadecimal, blanks around it ignored.
+
+    Raises ConfigError.
+    """
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise ConfigError(f"key of {device}: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"key of {device}: {path} is not hexadecimal") from error
+
+
+def ledger_path(config: EdgeConfig) -> Path:
+    """Where the ledger is, by configuration or by the conventions of systemd and of a user."""
+    if config.ledger is not None:
+        return config.ledger
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return (Path(given) if given else state / "aiflow") / f"edge-{config.node}.sqlite"

@@ -1,0 +1,156 @@
+"""Custody of frames: taken once, given back by a receipt only when the caption is out.
+
+    admit -> (queue, decode, publish) -> captioned -> ledger -> receipt
+          `-> release: nothing came of it; the device will send it again
+
+Touches the ledger and, through `send`, the receipt topics.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from aiflow.common.errors import StorageError
+from aiflow.common.metrics import Counters, Faults
+from aiflow.common.wire import pack_receipts
+from aiflow.edge.alarms import Alarms
+from aiflow.edge.arrival import FrameKey, StreamKey
+from aiflow.edge.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+MAX_HELD: Final = 8192
+HOLD_S: Final = 30.0
+"""A frame held this long without a caption is taken again: its acknowledgement went missing."""
+
+Send = Callable[[StreamKey, bytes], bool]
+"""Sends a receipt; False if it could not. A lost one is asked for: the device sends again."""
+
+
+class Custody:
+    """Which frames are in hand, which are captioned, and which receipts are owed.
+
+    Receipts of one stream are gathered for `receipt_every_s` and sent as ranges. Any thread may
+    call any method; the ledger is written by the thread that runs the alarms.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        send: Send,
+        alarms: Alarms,
+        counters: Counters,
+        *,
+        receipt_every_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ledger = ledger
+        self._send = send
+        self._alarms = alarms
+        self._counters = counters
+        self._faults = Faults(counters, "aiflow_storage_errors_total", log)
+        self._receipt_every_s = receipt_every_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._emptied = threading.Condition(self._lock)
+        self._held: dict[FrameKey, float] = {}
+        self._unsettled: list[FrameKey] = []
+        self._owed: dict[StreamKey, set[int]] = {}
+
+    def admit(self, frame: FrameKey) -> bool:
+        """Take a frame in hand; False if it is there already or captioned.
+
+        A captioned one is receipted again: its first receipt was lost, or it crossed the resend.
+        """
+        now = self._clock()
+        with self._lock:
+            held_since = self._held.get(frame)
+            if held_since is not None and now - held_since < HOLD_S:
+                self._counters.add("aiflow_duplicates_total", reason="in_hand")
+                return False
+            if frame not in self._ledger:
+                self._held.pop(frame, None)  # the oldest stand first
+                self._held[frame] = now
+                if len(self._held) > MAX_HELD:
+                    del self._held[next(iter(self._held))]
+                return True
+        self._counters.add("aiflow_duplicates_total", reason="captioned")
+        self._owe([frame])
+        return False
+
+    def release(self, frame: FrameKey) -> None:
+        """Let go of a frame that got no caption; when it comes again it is taken again."""
+        with self._lock:
+            self._let_go([frame])
+
+    def captioned(self, frame: FrameKey) -> None:
+        """The broker has accepted the frame's caption: write the ledger, then owe a receipt."""
+        with self._lock:
+            self._unsettled.append(frame)
+            first = len(self._unsettled) == 1
+        if first:
+            self._alarms.after(0.0, self.settle)
+
+    def settle(self) -> None:
+        """Write what was captioned since the last time, in one transaction.
+
+        A ledger that cannot be written does not hold back receipts: the captions are published, and
+        that is what a receipt promises. Memory still knows them; only a restart would forget.
+        """
+        with self._lock:
+            frames, self._unsettled = self._unsettled, []
+        if not frames:
+            return
+        try:
+            self._ledger.mark(frames)
+        except StorageError as error:
+            self._faults.record("ledger", error)
+        with self._lock:
+            self._let_go(frames)
+        self._owe(frames)
+
+    def wait_empty(self, timeout_s: float) -> bool:
+        """Wait until no frame is in hand; False if some are by then."""
+        with self._emptied:
+            return self._emptied.wait_for(lambda: not self._held, timeout_s)
+
+    def close(self) -> None:
+        """Settle and send all receipts that are owed, without waiting for their time."""
+        self.settle()
+        with self._lock:
+            streams = list(self._owed)
+        for stream in streams:
+            self._receipt(stream)
+
+    @property
+    def held(self) -> int:
+        """How many frames are in hand."""
+        with self._lock:
+            return len(self._held)
+
+    def _let_go(self, frames: list[FrameKey]) -> None:
+        """The lock is held."""
+        for frame in frames:
+            self._held.pop(frame, None)
+        if not self._held:
+            self._emptied.notify_all()
+
+    def _owe(self, frames: list[FrameKey]) -> None:
+        with self._lock:
+            begun = {frame.stream for frame in frames} - self._owed.keys()
+            for frame in frames:
+                self._owed.setdefault(frame.stream, set()).add(frame.sequence)
+        for stream in begun:
+            self._alarms.after(self._receipt_every_s, partial(self._receipt, stream))
+
+    def _receipt(self, stream: StreamKey) -> None:
+        with self._lock:
+            sequences = self._owed.pop(stream, ())
+        for receipt in pack_receipts(sequences):
+            if self._send(stream, receipt):
+                self._counters.add("aiflow_receipts_total")

@@ -1,0 +1,95 @@
+"""From symbols to published captions, a batch at a time, and the decision about each.
+
+    batch -> draft captions -> policy -> publish, and ask the cloud where it is worth it
+
+Runs on the decoding thread. What it publishes and asks goes through the leaves it is given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from aiflow.common.captioner import Captions, Draft, Request
+from aiflow.common.messages import CloudReply
+from aiflow.common.metrics import Counters
+from aiflow.edge.arrival import Embedding, LocalCaption
+from aiflow.edge.escalation import Escalations, Question
+from aiflow.edge.policy import Action, Limits, decide
+from aiflow.edge.publisher import Answer, Publisher, Stages
+
+
+class Decoder:
+    """Captions batches with the edge's decoder."""
+
+    def __init__(
+        self,
+        captions: Captions,
+        limits: Limits,
+        publisher: Publisher,
+        escalations: Escalations,
+        counters: Counters,
+    ) -> None:
+        self._captions = captions
+        self._limits = limits
+        self._publisher = publisher
+        self._escalations = escalations
+        self._counters = counters
+        self.busy_s = 0.0
+        """Time spent decoding since the start, seconds."""
+
+    def caption(self, batch: Sequence[Embedding]) -> None:
+        """Caption all frames of a batch and publish what comes of it.
+
+        Whatever the captioner raises passes through; nothing is published then.
+        """
+        began = time.monotonic()
+        drafts = self._captions.caption([Request(frame.symbols) for frame in batch])
+        decode_s = time.monotonic() - began
+        self._counters.add("aiflow_batches_total")
+        self._counters.add("aiflow_decoded_total", len(batch))
+        self.busy_s += decode_s
+        for frame, draft in zip(batch, drafts, strict=True):
+            self._answer(frame, draft, Stages(queue=began - frame.received_at, decode=decode_s))
+
+    def _answer(self, frame: Embedding, draft: Draft, stages: Stages) -> None:
+        state = self._escalations.state()
+        decision = decide(draft.confidence, len(frame.chain), self._limits, state)
+        self._counters.add("aiflow_decisions_total", cause=decision.cause)
+        escalate = decision.action is Action.ESCALATE
+        answer = Answer(
+            text=draft.text,
+            confidence=draft.confidence,
+            tier="edge",
+            mode="cascade" if escalate else "split",
+            reason=decision.reason,
+            stages=stages,
+            update=frame.refined,
+        )
+        if self._publisher.publish(frame, answer) and escalate:
+            self._escalations.ask(frame, draft.tokens, stages)
+
+
+def local_answer(frame: LocalCaption) -> Answer:
+    """The device has answered by itself; the node only passes it on."""
+    return Answer(
+        text=frame.text,
+        confidence=frame.confidence,
+        tier="device",
+        mode="device",
+        reason="captioned on the device",
+        stages=Stages(),
+    )
+
+
+def cloud_answer(question: Question, reply: CloudReply, cloud_s: float) -> Answer:
+    """The cloud's caption, as the update of the one that is out."""
+    return Answer(
+        text=reply.text,
+        confidence=reply.confidence,
+        tier="cloud",
+        mode="cascade",
+        reason=f"the cloud kept {reply.accepted} of {reply.drafted} drafted tokens",
+        stages=Stages(question.stages.queue, question.stages.decode, cloud_s),
+        update=True,
+    )

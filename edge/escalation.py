@@ -1,0 +1,217 @@
+"""Questions to the cloud, and what becomes of them. Touches the pool's request topic.
+
+    ask -> request under a correlation -> reply             -> the caption's update
+                      |  lease ends, or the worker fails -> asked once more -> given up
+                      `- nobody listens, broker away     -> given up at once
+
+A worker that takes a request and dies is noticed by nobody but the asker: hence the lease. The
+caption itself was published before anything was asked, so nothing here can delay or lose one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from aiflow.common.errors import PayloadError
+from aiflow.common.messages import CloudReply
+from aiflow.common.metrics import Counters, Faults
+from aiflow.common.mqtt import Reason
+from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, pack_escalation
+from aiflow.edge.alarms import Alarms
+from aiflow.edge.arrival import Embedding
+from aiflow.edge.outlet import Outlet
+from aiflow.edge.policy import CloudState
+from aiflow.edge.publisher import Stages
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS: Final = 2
+CORRELATION_BYTES: Final = 8
+REST_S: Final = (1.0, 30.0)
+"""How long the cloud is left alone after it did not answer, doubling with each time in a row."""
+ABSENT_REST_S: Final = 2.0
+"""And after the broker said that nobody listens: finding out costs one message, so ask soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Which cloud workers to ask, and how long an answer may take."""
+
+    request_topic: str
+    reply_topic: str
+    lease_s: float
+
+
+@dataclass(slots=True)
+class Question:
+    """One escalation on its way."""
+
+    frame: Embedding
+    draft: tuple[int, ...]
+    stages: Stages
+    """Of the caption that is out."""
+    asked_at: float
+    correlation: bytes = field(default_factory=lambda: secrets.token_bytes(CORRELATION_BYTES))
+    attempt: int = 1
+
+
+OnAnswer = Callable[[Question, CloudReply, float], None]
+"""Gets a question, its answer, and the seconds between the two."""
+
+
+class Escalations:
+    """The questions that are pending, and how the cloud has been doing. Any thread may call it.
+
+    Bounded by the policy: it is asked with `state()` before each `ask`.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        pool: Pool,
+        alarms: Alarms,
+        on_answer: OnAnswer,
+        counters: Counters,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._outlet = outlet
+        self._pool = pool
+        self._alarms = alarms
+        self._on_answer = on_answer
+        self._counters = counters
+        self._faults = Faults(counters, "aiflow_escalation_faults_total", log)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pending: dict[bytes, Question] = {}
+        self._asked: deque[float] = deque()
+        self._failures = 0
+        self._rest_until = float("-inf")
+
+    def state(self) -> CloudState:
+        """What the policy should know at this moment."""
+        now = self._clock()
+        with self._lock:
+            while self._asked and self._asked[0] <= now - 60.0:
+                self._asked.popleft()
+            return CloudState(
+                len(self._pending), len(self._asked), max(0.0, self._rest_until - now)
+            )
+
+    def ask(self, frame: Embedding, draft: tuple[int, ...], stages: Stages) -> None:
+        """Send a frame's original payloads and the draft's tokens to the pool."""
+        question = Question(frame, draft[:MAX_DRAFT_TOKENS], stages, self._clock())
+        with self._lock:
+            self._asked.append(question.asked_at)
+            self._pending[question.correlation] = question
+        self._counters.add("aiflow_escalations_total", reason="confidence")
+        self._send(question)
+
+    def reply(self, payload: bytes, correlation: bytes | None) -> None:
+        """Take what came under the reply topic."""
+        try:
+            answer = CloudReply.from_json(payload)
+        except PayloadError as error:
+            # Not even whose answer it is can be trusted: the lease will end.
+            self._faults.record(error.reason, f"reply from the cloud: {error}")
+            return
+        with self._lock:
+            question = self._pending.get(correlation or b"")
+            if question is not None and answer.error is None:
+                del self._pending[question.correlation]
+                self._failures = 0
+                self._rest_until = float("-inf")
+        if question is None:
+            self._counters.add("aiflow_escalation_replies_total", outcome="late")
+        elif answer.error is not None:
+            self._counters.add("aiflow_escalation_replies_total", outcome="error")
+            self._faults.record("worker", f"{answer.worker} could not answer: {answer.error}")
+            self._again(question, question.attempt)
+        else:
+            self._counters.add("aiflow_escalation_replies_total", outcome="answered")
+            self._on_answer(question, answer, self._clock() - question.asked_at)
+
+    def _send(self, question: Question) -> None:
+        frame, lease_s = question.frame, self._pool.lease_s
+        request = Escalation(
+            device=frame.key.stream.device,
+            camera=frame.key.stream.camera,
+            epoch_ms=frame.key.stream.epoch_ms,
+            deadline_ms=round(lease_s * 1000),
+            payloads=frame.chain,
+            draft=question.draft,
+            trailer=frame.trailer_bytes,
+        )
+        attempt = question.attempt
+        self._alarms.after(lease_s, partial(self._lease_ended, question, attempt))
+        sent = self._outlet.publish(
+            self._pool.request_topic,
+            pack_escalation(request),
+            qos=1,
+            expiry_s=math.ceil(lease_s),
+            response_topic=self._pool.reply_topic,
+            correlation=question.correlation,
+            on_accepted=partial(self._taken, question),
+        )
+        if not sent:
+            self._give_up(question, "unsent", "the broker is away or its queue is full")
+
+    def _taken(self, question: Question, reason: Reason | None) -> None:
+        """The broker's word on a request. Without one the connection ended: the lease decides."""
+        if reason is None:
+            return
+        if reason.unheard:
+            self._give_up(question, "no_worker", "no cloud worker is connected")
+        elif reason.refused:
+            self._give_up(question, "refused", f"the broker refused the request: {reason}")
+
+    def _lease_ended(self, question: Question, attempt: int) -> None:
+        if self._is_pending(question, attempt):
+            self._counters.add("aiflow_escalation_replies_total", outcome="lease_ended")
+            self._again(question, attempt)
+
+    def _again(self, question: Question, attempt: int) -> None:
+        """Ask once more under the same correlation: whichever answer comes first counts."""
+        with self._lock:
+            if not self._is_asked(question, attempt):
+                return
+            retry = attempt < ATTEMPTS
+            question.attempt += 1
+        if retry:
+            self._counters.add("aiflow_escalations_repeated_total")
+            self._send(question)
+        else:
+            self._give_up(question, "unanswered", f"no answer after {ATTEMPTS} requests")
+
+    def _give_up(self, question: Question, reason: str, why: str) -> None:
+        """The caption stays as it is, and the cloud is left alone for a while."""
+        with self._lock:
+            if self._pending.pop(question.correlation, None) is None:
+                return
+            now = self._clock()
+            # Questions that fail together are one failure of the cloud.
+            if now >= self._rest_until:
+                self._rest_until = now + self._rest_s(reason)
+            rest_s = self._rest_until - now
+        self._faults.record(reason, f"{why}; captions stay the edge's, next try in {rest_s:.0f} s")
+
+    def _rest_s(self, reason: str) -> float:
+        if reason in {"no_worker", "unsent"}:
+            return ABSENT_REST_S
+        self._failures += 1
+        return min(REST_S[1], REST_S[0] * 2.0 ** min(self._failures - 1, 16))
+
+    def _is_pending(self, question: Question, attempt: int) -> bool:
+        with self._lock:
+            return self._is_asked(question, attempt)
+
+    def _is_asked(self, question: Question, attempt: int) -> bool:
+        return question.correlation in self._pending and question.attempt == attempt

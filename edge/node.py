@@ -1,0 +1,232 @@
+"""The edge node: wires its leaves to one MQTT session, and has the only threads.
+
+network thread   payloads -> receiver -> queue; replies -> escalations; acks -> custody
+decode thread    queue -> decoder -> captions
+alarm thread     ledger, receipts, leases, statistics
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Final, Self
+
+from aiflow import __version__
+from aiflow.common.captioner import Captions
+from aiflow.common.errors import AiflowError
+from aiflow.common.messages import CloudReply, EdgeStats
+from aiflow.common.metrics import Counters
+from aiflow.common.mqtt import Properties, Session, Will
+from aiflow.common.topics import Topics
+from aiflow.common.wire import RefineOrder, pack_refine_order
+from aiflow.edge.alarms import Alarms
+from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption, StreamKey
+from aiflow.edge.batcher import batcher
+from aiflow.edge.config import EdgeConfig, read_key
+from aiflow.edge.custody import Custody
+from aiflow.edge.decoder import Decoder, cloud_answer, local_answer
+from aiflow.edge.escalation import Escalations, Pool, Question
+from aiflow.edge.ledger import Ledger
+from aiflow.edge.policy import Limits
+from aiflow.edge.publisher import Publisher
+from aiflow.edge.receiver import Coding, Receiver
+from aiflow.edge.streams import Streams
+
+log = logging.getLogger(__name__)
+
+CLOSE_S: Final = 2.0
+"""How long a closing node waits for its decoder, and for the broker's last acks."""
+MAX_QUEUED: Final = 1024
+ORDER_EXPIRY_S: Final = 10
+
+
+class EdgeNode:
+    """One edge node, from `start` to `close`; used with `with`."""
+
+    def __init__(
+        self,
+        config: EdgeConfig,
+        coding: Coding,
+        threshold: float,
+        captions: Captions,
+        ledger: Ledger,
+    ) -> None:
+        """Raises ConfigError when a key or certificate file cannot be used."""
+        self._config = config
+        self._topics = topics = Topics(config.broker.prefix)
+        self._began = time.monotonic()
+        self.counters = counters = Counters()
+        self._alarms = Alarms()
+        self._waiting = batcher(config.max_waiting)
+        self._session = session = Session(
+            config.broker,
+            f"{config.broker.prefix}-edge-{config.node}",
+            will=Will(topics.edge_available(config.node), b"offline"),
+            max_queued=MAX_QUEUED,
+            counters=counters,
+        )
+        self._custody = custody = Custody(
+            ledger,
+            self._send_receipt,
+            self._alarms,
+            counters,
+            receipt_every_s=config.receipt_every_s,
+        )
+        keys = {device: read_key(device, path) for device, path in config.device_keys.items()}
+        self._streams = Streams(coding.bundle_id, keys, max_streams=config.max_streams)
+        self._receiver = Receiver(
+            topics,
+            coding,
+            self._streams,
+            custody,
+            self,
+            counters,
+            late_after_s=config.late_after_s,
+        )
+        self._publisher = Publisher(
+            session, topics, coding.bundle_id, custody, ledger.newest(), counters
+        )
+        pool = Pool(
+            topics.cloud_request(config.pool),
+            topics.edge_reply(config.node),
+            config.cloud_deadline_s,
+        )
+        self._escalations = Escalations(session, pool, self._alarms, self._answered, counters)
+        limits = Limits(threshold, config.escalations_per_minute, config.max_pending)
+        self._decoder = Decoder(captions, limits, self._publisher, self._escalations, counters)
+        self._threads = [
+            threading.Thread(target=self._decode, name="decode", daemon=True),
+            threading.Thread(target=self._ring, name="alarms", daemon=True),
+        ]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begin to work; the broker need not be there yet."""
+        session, topics, node = self._session, self._topics, self._config.node
+        # Descriptors first: a payload whose descriptor is not known yet is dropped.
+        session.subscribe(topics.any_descriptor, 1, self._on_descriptor)
+        session.subscribe(topics.edge_reply(node), 1, self._on_reply)
+        session.subscribe(topics.any_embedding, 1, self._on_embedding)
+        # After the subscriptions: it makes devices send what was not receipted.
+        session.announce(topics.edge_available(node), b"online")
+        for thread in self._threads:
+            thread.start()
+        self._alarms.after(self._config.stats_every_s, self._tick)
+        session.start()
+
+    def close(self) -> None:
+        """Finish the batch in hand, settle what was published, and leave.
+
+        Frames still waiting are left to their devices, which send them again.
+        """
+        for frame in self._waiting.close():
+            self._custody.release(frame.key)
+        self._threads[0].join(CLOSE_S)
+        self._custody.wait_empty(CLOSE_S)
+        self._custody.close()
+        self._alarms.close()
+        self._threads[1].join(CLOSE_S)
+        self._publish_stats()
+        self._session.announce(self._topics.edge_available(self._config.node), b"offline")
+        self._session.close()
+
+    # What the receiver hands on, on the network thread.
+
+    def embedding(self, frame: Embedding) -> None:
+        dropped = self._waiting.put(frame)
+        if dropped is not None:
+            reason = "closing" if dropped is frame else "queue_full"
+            self.counters.add("aiflow_dropped_total", reason=reason)
+            self._custody.release(dropped.key)
+
+    def local_caption(self, frame: LocalCaption) -> None:
+        self._publisher.publish(frame, local_answer(frame))
+
+    def key_frame_wanted(self, frame: FrameKey) -> None:
+        self.counters.add("aiflow_key_frames_asked_total")
+        self._session.publish(
+            self._topics.refine(frame.stream.device, frame.stream.camera),
+            pack_refine_order(RefineOrder(frame.sequence, 0, 0)),
+            expiry_s=ORDER_EXPIRY_S,
+        )
+
+    # Handlers of the session, on the network thread.
+
+    def _on_descriptor(self, topic: str, payload: bytes, _properties: Properties) -> None:
+        self._receiver.descriptor(topic, payload)
+
+    def _on_embedding(self, topic: str, payload: bytes, _properties: Properties) -> None:
+        self._receiver.embedding(topic, payload)
+
+    def _on_reply(self, _topic: str, payload: bytes, properties: Properties) -> None:
+        self._escalations.reply(payload, properties.correlation)
+
+    def _answered(self, question: Question, reply: CloudReply, cloud_s: float) -> None:
+        self._publisher.publish(question.frame, cloud_answer(question, reply, cloud_s))
+
+    # The other threads.
+
+    def _decode(self) -> None:
+        while batch := self._waiting.take(self._config.batch_max):
+            if not self._guarded("decode", partial(self._decoder.caption, batch)):
+                for frame in batch:
+                    self._custody.release(frame.key)
+
+    def _ring(self) -> None:
+        while (action := self._alarms.wait()) is not None:
+            self._guarded("alarm", action)
+
+    def _guarded(self, where: str, work: Callable[[], None]) -> bool:
+        """The outermost loop of a thread: a fault costs this piece of work, not the node."""
+        try:
+            work()
+        except AiflowError as error:
+            log.error("%s: %s", where, error)  # noqa: TRY400 - an expected fault, no traceback
+        except Exception:
+            log.exception("%s: a fault of ours", where)
+        else:
+            return True
+        self.counters.add("aiflow_faults_total", where=where)
+        return False
+
+    def _send_receipt(self, stream: StreamKey, receipt: bytes) -> bool:
+        return self._session.publish(self._topics.receipt(stream.device, stream.camera), receipt)
+
+    def _tick(self) -> None:
+        self._alarms.after(self._config.stats_every_s, self._tick)
+        self._publish_stats()
+
+    def _publish_stats(self) -> None:
+        cloud = self._escalations.state()
+        stats = EdgeStats(
+            node=self._config.node,
+            timestamp=round(time.time(), 3),
+            uptime_s=round(time.monotonic() - self._began, 3),
+            software=__version__,
+            counters=self.counters.snapshot(),
+            values={
+                "waiting": len(self._waiting),
+                "in_hand": self._custody.held,
+                "streams": len(self._streams),
+                "streams_usable": self._streams.usable,
+                "escalations_pending": cloud.pending,
+                "cloud_rest_s": round(cloud.rest_s, 3),
+                "decode_s": round(self._decoder.busy_s, 3),
+            },
+        )
+        self._session.publish(self._topics.edge_stats(self._config.node), stats.to_json())

@@ -1,0 +1,202 @@
+"""Captions to the broker. Touches the `caption` and `event` topics, through an `Outlet`.
+
+Every caption is an `event`; the newest of a camera is also retained under `caption`. A frame's
+custody ends when the broker has accepted all that was published for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiflow.common.messages import (
+    Caption,
+    CaptionBytes,
+    Latency,
+    Mode,
+    Tier,
+    caption_id,
+)
+from aiflow.common.metrics import Counters, Faults
+from aiflow.common.mqtt import Reason, publish_size
+from aiflow.common.topics import Topics
+from aiflow.edge.arrival import Arrival, FrameKey
+from aiflow.edge.custody import Custody
+from aiflow.edge.outlet import Outlet
+
+log = logging.getLogger(__name__)
+
+MAX_REASON: Final = 200
+MAX_TEXT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Seconds that this node measured for one frame."""
+
+    queue: float | None = None
+    decode: float | None = None
+    cloud: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A caption, still without the facts of its frame."""
+
+    text: str
+    confidence: float
+    tier: Tier
+    mode: Mode
+    reason: str
+    stages: Stages
+    update: bool = False
+    """It betters a caption that was published under the same id."""
+
+
+class Publisher:
+    """Publishes answers; any thread may call it."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        topics: Topics,
+        bundle_id: str,
+        custody: Custody,
+        newest: Mapping[tuple[str, str], FrameKey],
+        counters: Counters,
+    ) -> None:
+        """`newest` is the newest frame already captioned of each (device, camera)."""
+        self._outlet = outlet
+        self._topics = topics
+        self._bundle_id = bundle_id
+        self._custody = custody
+        self._counters = counters
+        self._faults = Faults(counters, "aiflow_publish_errors_total", log)
+        self._lock = threading.Lock()
+        self._newest = dict(newest)
+
+    def publish(self, frame: Arrival, answer: Answer) -> bool:
+        """Publish one answer; True if it was handed over to the broker.
+
+        A `new` one settles the custody of its frame once accepted, and releases it if it is not:
+        then the device sends the frame again. An update that fails is lost; its caption stands.
+        """
+        payload = self._message(frame, answer).to_json()
+        device, camera, _ = frame.key.stream
+        with self._lock:  # else an older caption could overtake between looking and publishing
+            newest = self._is_newest(frame.key, answer)
+            acks = _Acks(1 + newest, lambda fault: self._settled(frame, answer, fault))
+            if newest:
+                self._newest[device, camera] = frame.key
+                topic = self._topics.caption(device, camera)
+                if not self._hand_over(topic, payload, acks, retain=True):
+                    return False
+            return self._hand_over(self._topics.event(device, camera), payload, acks)
+
+    def _is_newest(self, key: FrameKey, answer: Answer) -> bool:
+        """Whether this caption replaces the retained one. The lock is held.
+
+        Within a session sequences decide. Between sessions their clocks cannot (a Raspberry Pi
+        may wake up in the past): a new caption of another session is of the present one.
+        """
+        known = self._newest.get(key.stream[:2])
+        if known is None:
+            return True
+        if known.stream != key.stream:
+            return not answer.update
+        return key.sequence >= known.sequence
+
+    def _hand_over(self, topic: str, payload: bytes, acks: _Acks, *, retain: bool = False) -> bool:
+        accepted = self._outlet.publish(
+            topic, payload, qos=1, retain=retain, on_accepted=acks.answered
+        )
+        if not accepted:
+            acks.failed("unsent")
+        return accepted
+
+    def _settled(self, frame: Arrival, answer: Answer, fault: str | None) -> None:
+        """All that was published for one answer is accepted, or the first of it is not."""
+        if fault is not None:
+            name = f"{frame.key.stream.device}/{frame.key.stream.camera}"
+            self._faults.record(fault, f"no caption for frame {frame.key.sequence} of {name}")
+            if not answer.update:
+                self._custody.release(frame.key)
+            return
+        kind = "update" if answer.update else "new"
+        self._counters.add("aiflow_captions_total", tier=answer.tier, type=kind)
+        if not answer.update:
+            self._custody.captioned(frame.key)
+
+    def _message(self, frame: Arrival, answer: Answer) -> Caption:
+        device, camera, epoch_ms = frame.key.stream
+        stages = answer.stages
+        return Caption(
+            id=caption_id(device, camera, epoch_ms, frame.key.sequence),
+            device=device,
+            camera=camera,
+            timestamp=frame.captured_s,
+            type="update" if answer.update else "new",
+            text=answer.text[:MAX_TEXT],
+            confidence=round(answer.confidence, 4),
+            tier=answer.tier,
+            mode=answer.mode,
+            bytes=CaptionBytes(
+                embedding=len(frame.payload),
+                uplink=uplink_bytes(len(frame.payload)),
+            ),
+            latency_s=Latency(
+                queue=_rounded(stages.queue),
+                decode=_rounded(stages.decode),
+                cloud=_rounded(stages.cloud),
+                total=round(time.time() - frame.captured_s, 6),
+            ),
+            bundle=self._bundle_id,
+            late=frame.late,
+            sequence=frame.key.sequence,
+            reason=answer.reason[:MAX_REASON],
+        )
+
+
+class _Acks:
+    """Waits for several acks; calls `done` once: at the first failure, or when all said yes."""
+
+    def __init__(self, count: int, done: Callable[[str | None], None]) -> None:
+        self._lock = threading.Lock()
+        self._left = count
+        self._done = done
+
+    def answered(self, reason: Reason | None) -> None:
+        if reason is None:
+            self.failed("disconnected")
+        elif reason.refused:
+            self.failed("refused")
+        else:
+            with self._lock:
+                self._left -= 1
+                last = self._left == 0
+            if last:
+                self._done(None)
+
+    def failed(self, fault: str) -> None:
+        with self._lock:
+            already = self._left <= 0
+            self._left = -1_000_000  # acks that still come change nothing
+        if not already:
+            self._done(fault)
+
+
+def uplink_bytes(payload_bytes: int) -> int:
+    """Bytes of an embedding's PUBLISH on the device's link.
+
+    As devices send it: QoS 1, with an expiry, the topic replaced by its alias (the first message of
+    a connection carries the topic as well, which an edge node cannot see).
+    """
+    return publish_size(0, payload_bytes, qos=1, alias=True, expiry=True)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(max(seconds, 0.0), 6)

@@ -1,0 +1,141 @@
+"""What the edge node knows of each camera's stream: descriptor, key, frames to refer to. A leaf.
+
+Used by the network thread alone; only `__len__` and `usable` may be read from elsewhere.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiflow.common.errors import PayloadMalformed, UnknownBundle
+from aiflow.common.messages import Descriptor
+from aiflow.common.symbols import Symbols
+from aiflow.common.wire import Context
+from aiflow.edge.arrival import StreamKey
+
+log = logging.getLogger(__name__)
+
+MAX_REFERENCES: Final = 64
+"""Frames kept per stream for deltas and refinements: a device's window of unreceipted ones."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """One session of one camera."""
+
+    key: StreamKey
+    context: Context
+    foreign_bundle: str | None = None
+    """Name and id of another bundle that its frames are coded for."""
+    symbols: OrderedDict[int, Symbols] = field(default_factory=OrderedDict)
+    """Of the latest frames, by sequence."""
+    chains: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
+    """The payloads that yield them."""
+    key_frame_asked_at: float = float("-inf")
+
+    def remember(self, sequence: int, symbols: Symbols, chain: tuple[bytes, ...]) -> None:
+        """Keep a frame for others to refer to; beyond `MAX_REFERENCES` the oldest goes."""
+        self.symbols[sequence] = symbols
+        self.symbols.move_to_end(sequence)
+        self.chains[sequence] = chain
+        if len(self.symbols) > MAX_REFERENCES:
+            oldest, _ = self.symbols.popitem(last=False)
+            del self.chains[oldest]
+
+    def require_our_bundle(self) -> None:
+        """Raises UnknownBundle."""
+        if self.foreign_bundle is not None:
+            raise UnknownBundle(
+                f"{self.key.device}/{self.key.camera} sends frames for bundle {self.foreign_bundle}"
+            )
+
+
+class Streams:
+    """All streams, at most `max_streams`; beyond that newcomers are refused, not those present."""
+
+    def __init__(
+        self, bundle_id: str, device_keys: Mapping[str, bytes], *, max_streams: int
+    ) -> None:
+        """A device in `device_keys` must sign: its descriptor cannot talk it out of that.
+
+        Raises ConfigError for a key of a length that no key has.
+        """
+        for device, key in device_keys.items():
+            Context(device, "any", 0, key)
+        self._bundle_id = bundle_id
+        self._device_keys = device_keys
+        self._max_streams = max_streams
+        self._streams: dict[tuple[str, str], Stream] = {}
+
+    def get(self, device: str, camera: str) -> Stream | None:
+        return self._streams.get((device, camera))
+
+    def forget(self, device: str, camera: str) -> None:
+        """The descriptor was removed."""
+        self._streams.pop((device, camera), None)
+
+    def describe(self, device: str, camera: str, descriptor: Descriptor) -> None:
+        """Take the descriptor that came under the topic of that device and camera.
+
+        One of the session and bundle known already changes nothing: it is retained, and comes again
+        with each connection. Raises PayloadMalformed when it speaks of another camera, or when
+        there are too many streams.
+        """
+        if (descriptor.device, descriptor.camera) != (device, camera):
+            raise PayloadMalformed(
+                f"the descriptor under {device}/{camera} is of "
+                f"{descriptor.device}/{descriptor.camera}"
+            )
+        known = self._streams.get((device, camera))
+        stream = self._stream(descriptor)
+        if known is not None and _same(known, stream):
+            return
+        if known is None and len(self._streams) >= self._max_streams:
+            raise PayloadMalformed(
+                f"{device}/{camera} would be stream {len(self._streams) + 1} of at most "
+                f"{self._max_streams}"
+            )
+        self._streams[device, camera] = stream
+        self._tell(descriptor, stream)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    @property
+    def usable(self) -> int:
+        """How many streams are coded for our bundle."""
+        return sum(stream.foreign_bundle is None for stream in list(self._streams.values()))
+
+    def _stream(self, descriptor: Descriptor) -> Stream:
+        device, camera, epoch_ms = descriptor.device, descriptor.camera, descriptor.epoch_ms
+        ours = descriptor.bundle == self._bundle_id
+        return Stream(
+            key=StreamKey(device, camera, epoch_ms),
+            context=Context(device, camera, epoch_ms, self._device_keys.get(device)),
+            foreign_bundle=None if ours else f"{descriptor.bundle_name} ({descriptor.bundle[:12]})",
+        )
+
+    def _tell(self, descriptor: Descriptor, stream: Stream) -> None:
+        """Say once per stream what a person should know about it."""
+        where = f"{descriptor.device}/{descriptor.camera}"
+        signs, has_key = descriptor.authentication != "crc16", stream.context.key is not None
+        if stream.foreign_bundle is not None:
+            log.warning(
+                "%s sends frames for bundle %s, this node decodes %s; they are dropped",
+                where,
+                stream.foreign_bundle,
+                self._bundle_id[:12],
+            )
+        elif signs != has_key:
+            how = "signs, and this node has no key of it" if signs else "does not sign, but should"
+            log.warning("%s %s; its frames are dropped", where, how)
+        else:
+            log.info("%s: session %d", where, descriptor.epoch_ms)
+
+
+def _same(one: Stream, other: Stream) -> bool:
+    return one.key == other.key and one.foreign_bundle == other.foreign_bundle

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiflow.common.messages import CloudReply, CloudSeconds
+from aiflow.common.metrics import Counters
+from aiflow.common.topics import Topics
+from aiflow.edge.alarms import Alarms
+from aiflow.edge.custody import Custody
+from aiflow.edge.decoder import Decoder, cloud_answer
+from aiflow.edge.escalation import Escalations, Pool, Question
+from aiflow.edge.ledger import Ledger
+from aiflow.edge.policy import Limits
+from aiflow.edge.publisher import Publisher
+
+if TYPE_CHECKING:
+    from tests.edge.conftest import FakeCamera, FakeCaptions, FakeOutlet
+
+
+class Desk:
+    """A decoder with its surroundings; an answer of the cloud becomes an update."""
+
+    def __init__(
+        self, ledger: Ledger, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
+    ) -> None:
+        self.outlet = outlet
+        self.captions = captions
+        self.counters = Counters()
+        alarms = Alarms()
+        custody = Custody(ledger, lambda *_: True, alarms, self.counters, receipt_every_s=0.5)
+        self.publisher = Publisher(outlet, Topics(), bundle_id, custody, {}, self.counters)
+        self.escalations = Escalations(
+            outlet,
+            Pool("aiflow/cloud/default/request", "aiflow/edge/edge1/reply", 2.0),
+            alarms,
+            self._answered,
+            self.counters,
+        )
+        limits = Limits(threshold=0.8, per_minute=10, max_pending=4)
+        self.decoder = Decoder(captions, limits, self.publisher, self.escalations, self.counters)
+
+    def _answered(self, question: Question, reply: CloudReply, cloud_s: float) -> None:
+        self.publisher.publish(question.frame, cloud_answer(question, reply, cloud_s))
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
+) -> Iterator[Desk]:
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        yield Desk(ledger, outlet, captions, bundle_id)
+
+
+def test_a_batch_is_decoded_in_one_go(desk: Desk, camera: FakeCamera) -> None:
+    desk.decoder.caption([camera.embedding(sequence) for sequence in (1, 2, 3)])
+    assert [len(batch) for batch in desk.captions.batches] == [3]
+    captions = [message.caption for message in desk.outlet.to("/event")]
+    assert [caption.sequence for caption in captions] == [1, 2, 3]
+    assert captions[0].text == f"a sum of {camera.symbols(1)[:4].sum()}"
+    assert captions[0].reason == "confidence 0.90 >= 0.80"
+
+
+def test_stages_are_measured(desk: Desk, camera: FakeCamera) -> None:
+    desk.decoder.caption([camera.embedding(1, received_at=time.monotonic() - 0.5)])
+    latency = desk.outlet.to("/event")[0].caption.latency_s
+    assert latency.queue == pytest.approx(0.5, abs=0.1)
+    assert latency.decode is not None
+
+
+def test_an_unsure_caption_is_published_first_and_then_asked_about(
+    desk: Desk, camera: FakeCamera
+) -> None:
+    desk.captions.confidence = 0.4
+    desk.decoder.caption([camera.embedding(1)])
+    assert [message.topic for message in desk.outlet.sent] == [
+        "aiflow/pi/door/caption",
+        "aiflow/pi/door/event",
+        "aiflow/cloud/default/request",
+    ]
+    caption = desk.outlet.sent[0].caption
+    assert (caption.tier, caption.mode, caption.type) == ("edge", "cascade", "new")
+    assert caption.reason == "confidence 0.40 < 0.80, asked the cloud"
+    assert desk.counters.value("aiflow_decisions_total", cause="escalated") == 1
+
+
+def test_the_answer_is_an_update_under_the_same_id(desk: Desk, camera: FakeCamera) -> None:
+    desk.captions.confidence = 0.4
+    desk.decoder.caption([camera.embedding(1)])
+    reply = CloudReply(
+        text="better",
+        confidence=0.99,
+        accepted=2,
+        drafted=3,
+        seconds=CloudSeconds(queue=0, compute=0),
+        worker="w",
+    )
+    desk.escalations.reply(reply.to_json(), desk.outlet.sent[-1].correlation)
+    new, update = (message.caption for message in desk.outlet.to("/caption"))
+    assert update.id == new.id
+    assert (update.type, update.tier, update.text) == ("update", "cloud", "better")
+    assert update.reason == "the cloud kept 2 of 3 drafted tokens"
+    assert update.latency_s.decode == new.latency_s.decode
+    assert update.latency_s.cloud is not None
+
+
+def test_what_could_not_be_published_is_not_asked_about(desk: Desk, camera: FakeCamera) -> None:
+    desk.captions.confidence = 0.4
+    desk.outlet.connected = False
+    desk.decoder.caption([camera.embedding(1)])
+    assert desk.counters.total("aiflow_escalations_total") == 0
+
+
+def test_pending_questions_are_bounded(desk: Desk, camera: FakeCamera) -> None:
+    desk.captions.confidence = 0.4
+    desk.decoder.caption([camera.embedding(sequence) for sequence in range(9)])
+    assert len(desk.outlet.to("/request")) == 4
+    assert len(desk.outlet.to("/event")) == 9
+    assert desk.counters.value("aiflow_decisions_total", cause="pending") == 5

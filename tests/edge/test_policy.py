@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from aiflow.edge.policy import Action, CloudState, Limits, decide
+
+LIMITS = Limits(threshold=0.8, per_minute=10, max_pending=4)
+
+
+def test_a_confident_draft_is_the_answer() -> None:
+    decision = decide(0.8, 1, LIMITS, CloudState())
+    assert decision.action is Action.ANSWER
+    assert decision.cause == "confident"
+    assert decision.reason == "confidence 0.80 >= 0.80"
+
+
+def test_an_unsure_draft_goes_to_the_cloud() -> None:
+    decision = decide(0.55, 1, LIMITS, CloudState(pending=3, asked_last_minute=9))
+    assert decision.action is Action.ESCALATE
+    assert decision.reason == "confidence 0.55 < 0.80, asked the cloud"
+
+
+@pytest.mark.parametrize(
+    "limits, chain, cloud, cause, words",
+    [
+        (Limits(0.8, 0, 4), 1, CloudState(), "off", "escalation is off"),
+        (LIMITS, 9, CloudState(), "chain", "too many references to send along"),
+        (LIMITS, 1, CloudState(rest_s=3.7), "resting", "cloud failed, resting 4 s"),
+        (LIMITS, 1, CloudState(pending=4), "pending", "too many escalations pending"),
+        (LIMITS, 1, CloudState(asked_last_minute=10), "cap", "escalations of this minute used"),
+    ],
+)
+def test_what_keeps_an_unsure_draft_at_the_edge(
+    limits: Limits, chain: int, cloud: CloudState, cause: str, words: str
+) -> None:
+    decision = decide(0.5, chain, limits, cloud)
+    assert decision.action is Action.ANSWER
+    assert decision.cause == cause
+    assert decision.reason == f"confidence 0.50 < 0.80, {words}"
