@@ -4,6 +4,7 @@ import logging
 import threading
 
 import pytest
+
 from aiflow.common.metrics import OVERFLOW, Counters, Faults
 
 
