@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -67,6 +68,8 @@ class Street:
         lamps = 0.08 + 0.18 * float(rng.random()) + 0.31 * np.arange(3)
         self._lamps = tuple(float(x) for x in lamps)
         self._backdrop = int(rng.integers(2**63))
+        # Only saves time: consecutive moments meet the same acts.
+        self._visits = lru_cache(maxsize=32)(self._sample_visits)
 
     def at(self, time_s: float) -> Moment:
         """The moment at a time >= 0. Raises ConfigError for an earlier one."""
@@ -138,7 +141,7 @@ class Street:
         rng = self._rng(f"fixture {distance}", act // ACTS_OF_A_FIXTURE)
         return sample_fixture(self._world, distance, rng)
 
-    def _visits(self, distance: str, act: int) -> tuple[Visit, ...]:
+    def _sample_visits(self, distance: str, act: int) -> tuple[Visit, ...]:
         fixture = self._fixture(distance, act)
         most = len(self._world.columns) - (fixture is not None)
         if distance == "far":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiflow.common.street.scene import COLUMNS, Cell
 
 HEIGHT = 0.75
-GROUND = {"near": 0.695, "far": 0.5}
+GROUND = {"near": 0.695, "far": 0.483}
 """y of the feet and wheels, from the top."""
 SCALE = {"near": 1.0, "far": 0.6}
 SPACING_COLUMNS = 0.75

@@ -87,8 +87,7 @@ class World:
         The number of things is that of `sample` given at least one; the pair is uniform over
         the held-out ones; everything else is as in `sample`.
         """
-        some = np.asarray(self.numbers) * (np.arange(len(self.numbers)) > 0)
-        number = _choose(rng, some / some.sum())
+        number = 1 + _choose(rng, [p / (1 - self.numbers[0]) for p in self.numbers[1:]])
         cells = self._sample_cells(rng, number)
         things = [self.sample_thing(rng, cell) for cell in cells]
         pairs = sorted(self.held_out)
@@ -226,10 +225,14 @@ def street() -> World:
     )
 
 
-def _choose(rng: np.random.Generator, probabilities: Sequence[float] | np.ndarray) -> int:
-    # Generator.choice with p costs ten times as much as this.
-    edges = np.cumsum(probabilities)
-    return min(int(np.searchsorted(edges, rng.random(), side="right")), len(edges) - 1)
+def _choose(rng: np.random.Generator, probabilities: Sequence[float]) -> int:
+    # Generator.choice with p costs thirty times as much as this.
+    draw, total = rng.random(), 0.0
+    for index, probability in enumerate(probabilities):
+        total += probability
+        if draw < total:
+            return index
+    return len(probabilities) - 1
 
 
 def _entropy(probabilities: Iterator[float] | Sequence[float]) -> float:

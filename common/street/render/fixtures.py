@@ -17,19 +17,19 @@ def bench() -> list[Part]:
 
 
 def kiosk() -> list[Part]:
-    """A small shop with a counter and a striped awning."""
+    """A small shop with a counter and a striped awning; low, lest it hide the far lane."""
     stripes: list[Points] = [
-        polygon(x, 14.0, x + 2.1, 14.0, 0.86 * (x + 2.1), 18, 0.86 * x, 18)
+        polygon(x, 11.6, x + 2.1, 11.6, 0.86 * (x + 2.1), 14.6, 0.86 * x, 14.6)
         for x in (-9.4, -5.2, -1.0, 3.2, 7.4)
     ]
     return [
-        ("body", [box(-7.6, 0, 7.6, 17)]),
-        ("counter", [box(-5.8, 7.4, 5.8, 13.4)]),
-        ("wares", [box(x, 7.4, x + 1.6, 9.2) for x in (-4.6, -1.6, 2.6)]),
-        ("dim", [box(-6.6, 6.2, 6.6, 7.4)]),
-        ("pale", [polygon(-9.4, 14, 9.5, 14, 8.2, 18, -8.1, 18)]),
+        ("body", [box(-7.6, 0, 7.6, 14)]),
+        ("counter", [box(-5.8, 6.2, 5.8, 11.2)]),
+        ("wares", [box(x, 6.2, x + 1.6, 7.8) for x in (-4.6, -1.6, 2.6)]),
+        ("dim", [box(-6.6, 5.2, 6.6, 6.2)]),
+        ("pale", [polygon(-9.4, 11.6, 9.5, 11.6, 8.2, 14.6, -8.1, 14.6)]),
         ("body", stripes),
-        ("body", [polygon(-6.5, 18, 6.5, 18, 4, 20.4, -4, 20.4)]),
+        ("body", [polygon(-6.5, 14.6, 6.5, 14.6, 4, 16.6, -4, 16.6)]),
     ]
 
 

@@ -83,12 +83,18 @@ def test_the_plainest_caption() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "A wet night, by the harbour: two red buses drive left in front on the left, "
-        "a white dog waits behind them.",
-        "behind nothing: at night in the rain at the harbour, in front on the left two red buses "
-        "rolling left and behind them a sitting white dog",
-        "a rainy night at the harbour two red buses heading left close by on the left "
-        "a white dog sitting behind them",
+        (
+            "A wet night, by the harbour: two red buses drive left in front on the left, "
+            "a white dog waits behind them."
+        ),
+        (
+            "behind nothing: at night in the rain at the harbour, in front on the left two red "
+            "buses rolling left and behind them a sitting white dog"
+        ),
+        (
+            "a rainy night at the harbour two red buses heading left close by on the left "
+            "a white dog sitting behind them"
+        ),
     ],
 )
 def test_people_may_say_it_otherwise(text: str) -> None:

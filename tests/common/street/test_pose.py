@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from aiflow.common.street import pose, splits
 from aiflow.common.street.layout import SPACING_COLUMNS, cell_at, member_offsets
-from aiflow.common.street.scene import COLUMNS, DISTANCES
+from aiflow.common.street.scene import COLUMNS, DISTANCES, Scene
 from aiflow.common.street.world import street
 
 WORLD = street()
 
 
-def poses(count: int = 1500) -> list[tuple[pose.Scene, pose.Pose]]:
+def poses(count: int = 1500) -> list[tuple[Scene, pose.Pose]]:
     drawn = []
     for index in range(count):
         rng = splits.rng("test", 5, index)
@@ -31,7 +33,7 @@ def test_neighbours_of_a_lane_keep_their_distance() -> None:
         every = [*zip(scene.things, drawn.placements, strict=True), *drawn.extras]
         for distance in DISTANCES:
             xs = sorted(p.x for t, p in every if t.distance == distance)
-            assert all(b - a >= SPACING_COLUMNS for a, b in zip(xs, xs[1:], strict=False))
+            assert all(b - a >= SPACING_COLUMNS for a, b in pairwise(xs))
 
 
 def test_every_member_of_a_group_has_its_centre_in_the_picture() -> None:

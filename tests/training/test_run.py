@@ -1,0 +1,38 @@
+"""The whole recipe, shortened: every stage runs, and the same seed gives the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("onnx", reason="needs the extra train")
+
+from aiflow.common.bundle import Bundle
+from aiflow.common.captioner import Captioner, Request
+from aiflow.device.encoder import Encoder
+from aiflow.training import recipe, run
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    out = tmp_path_factory.mktemp("runs")
+    return Bundle.open(run.make(recipe.load("tiny"), out))
+
+
+@pytest.mark.timeout(240)
+def test_the_tiny_recipe_gives_a_bundle_that_runs(bundle: Bundle) -> None:
+    frame = np.zeros((480, 640, 3), np.uint8)
+    symbols = Encoder.load(bundle).encode(frame).symbols
+    assert symbols.shape == (bundle.tokens, bundle.dims)
+    for tier in bundle.manifest.decoders:
+        (draft,) = Captioner(bundle, tier).caption([Request(symbols)])
+        assert 1 <= len(draft.tokens) <= bundle.manifest.decoders[tier].max_tokens
+
+
+@pytest.mark.timeout(240)
+def test_the_same_seed_gives_the_same_hashes(bundle: Bundle, tmp_path: Path) -> None:
+    again = Bundle.open(run.make(recipe.load("tiny"), tmp_path))
+    assert again.manifest.sha256 == bundle.manifest.sha256

@@ -1,0 +1,128 @@
+"""Rendered scenes on disk: shards of encoder-sized pictures with their facts.
+
+Rendering is the dearest part of training on two cores, so each picture is rendered once
+and kept; a stage that was interrupted goes on with the next missing shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aiflow.common.street import pose, splits
+from aiflow.common.street.render import render
+from aiflow.common.street.scene import Scene
+from aiflow.common.street.sensor import expose
+from aiflow.common.street.world import World, street
+from aiflow.training.labels import LabelSpace
+
+SHARD = 2048
+RENDER_SIZE = (320, 240)
+"""Half the camera's size: the street is resolution independent, and this is four times cheaper."""
+
+
+def scene_of(world: World, split: str, rng: np.random.Generator) -> Scene:
+    """Draw a scene of a split."""
+    return world.sample_held_out(rng) if split == "heldout" else world.sample(rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What to render: `count` scenes of a split, reduced to `width` x `height` pixels."""
+
+    split: str
+    seed: int
+    count: int
+    width: int
+    height: int
+    size: tuple[int, int] = RENDER_SIZE
+    hard_every: int = 4
+
+    def name(self, shard: int) -> str:
+        size = f"{self.size[0]}-{self.width}x{self.height}"
+        return f"{self.split}-{self.seed}-{size}-{self.hard_every}-{shard:05d}.npz"
+
+    def strength(self, index: int) -> str:
+        """Every `hard_every`-th picture is seen through the worst camera."""
+        return "hard" if index % self.hard_every == self.hard_every - 1 else "normal"
+
+
+@dataclass(slots=True)
+class Pictures:
+    """images uint8 (N, H, W, 3) BGR; globals int16 (N, 3); cells int16 (N, 6, 4)."""
+
+    images: NDArray[np.uint8]
+    globals: NDArray[np.int16]
+    cells: NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def picture(world: World, spec: Spec, index: int) -> tuple[Scene, NDArray[np.uint8]]:
+    """Render one scene through the camera; the image has the size of `spec.size`."""
+    rng = splits.rng(spec.split, spec.seed, index)
+    scene = scene_of(world, spec.split, rng)
+    image = render(scene, pose.sample(scene, rng, world), spec.size)
+    return scene, expose(image, rng, spec.strength(index))
+
+
+def render_shard(spec: Spec, shard: int, folder: Path) -> Path:
+    """Render one shard into `folder` unless it is there."""
+    path = folder / spec.name(shard)
+    if path.exists():
+        return path
+    cv2.setNumThreads(1)
+    world = street()
+    space = LabelSpace.of(world)
+    first = shard * SHARD
+    count = min(SHARD, spec.count - first)
+    images = np.empty((count, spec.height, spec.width, 3), np.uint8)
+    labels = []
+    for row in range(count):
+        scene, image = picture(world, spec, first + row)
+        images[row] = cv2.resize(image, (spec.width, spec.height), interpolation=cv2.INTER_AREA)
+        labels.append(space.encode(scene))
+    partial = path.with_suffix(".partial.npz")
+    np.savez(
+        partial,
+        images=images,
+        globals=np.stack([g for g, _ in labels]),
+        cells=np.stack([c for _, c in labels]),
+    )
+    partial.rename(path)
+    return path
+
+
+def render_all(spec: Spec, folder: Path, workers: int) -> Iterator[Path]:
+    """Render every missing shard, yielding paths in order as they are ready."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = range((spec.count + SHARD - 1) // SHARD)
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(render_shard, [spec] * len(shards), shards, [folder] * len(shards))
+
+
+def load(spec: Spec, folder: Path) -> Pictures:
+    """Load all shards of a spec into memory."""
+    shards = (spec.count + SHARD - 1) // SHARD
+    parts = [np.load(folder / spec.name(shard)) for shard in range(shards)]
+    return Pictures(
+        images=np.concatenate([part["images"] for part in parts]),
+        globals=np.concatenate([part["globals"] for part in parts]),
+        cells=np.concatenate([part["cells"] for part in parts]),
+    )
+
+
+def scenes(spec: Spec) -> list[Scene]:
+    """Return the scenes of a spec without rendering them."""
+    world = street()
+    return [
+        scene_of(world, spec.split, splits.rng(spec.split, spec.seed, index))
+        for index in range(spec.count)
+    ]

@@ -1,0 +1,88 @@
+"""A recipe: every number that decides what a bundle becomes."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aiflow.common.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataRecipe(_Section):
+    """How many pictures are rendered."""
+
+    train: int = Field(ge=64)
+    calibration: int = Field(ge=64)
+
+
+class EncoderRecipe(_Section):
+    """Encoder and bottleneck; a rate weight is the nats that one bit may cost."""
+
+    pictures: int = Field(ge=64)
+    batch: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    rate_weight: float = Field(ge=0)
+    refinement_rate_weight: float = Field(ge=0)
+    round_from: float = Field(ge=0, le=1)
+
+
+class CaptionsRecipe(_Section):
+    """Reference captions of the training scenes."""
+
+    per_scene: int = Field(ge=1)
+    max_tokens: int = Field(ge=8, le=512)
+
+
+class DecoderRecipe(_Section):
+    """One decoder; `input_layers` of task tokens are what its tier is given."""
+
+    width: int
+    layers: int
+    heads: int
+    adapter: int
+    captions: int = Field(ge=64)
+    batch: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    input_layers: int = Field(ge=1)
+
+
+class Recipe(_Section):
+    """The whole of it."""
+
+    name: str
+    version: str
+    seed: int = Field(ge=0)
+    threads: int = Field(ge=1)
+    data: DataRecipe
+    encoder: EncoderRecipe
+    captions: CaptionsRecipe
+    decoders: dict[str, DecoderRecipe]
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of everything in the recipe; names the folder of its run."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+
+def load(name_or_path: str) -> Recipe:
+    """Load a built-in recipe by name, or one by path. Raises ConfigError."""
+    built = Path(str(files("aiflow.training"))) / "recipes" / f"{name_or_path}.toml"
+    path = built if built.is_file() else Path(name_or_path)
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as exc:
+        raise ConfigError(f"recipe {name_or_path}: {exc.strerror}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"recipe {path}: {exc}") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"recipe {path}: {where}: {first['msg']}") from exc

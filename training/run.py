@@ -1,0 +1,349 @@
+"""Make a bundle: `scripts/train [RECIPE] [--out DIR] [--install]`.
+
+    render -> encoder -> tokens -> tables -> decoders -> export -> calibrate -> manifest
+
+Every stage leaves its result in `runs/<recipe>-<digest>/`; what is there is not made again,
+so an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aiflow.common.bundle import FORMAT, Bundle, DecoderFacts, EncoderFacts, Manifest
+from aiflow.common.errors import AiflowError
+from aiflow.common.street import splits
+from aiflow.common.street.grammar import describe, phrases
+from aiflow.common.street.world import street
+from aiflow.training import dataset
+from aiflow.training import recipe as recipes
+from aiflow.training.calibrate import calibrate
+from aiflow.training.decoder import Decoder, DecoderShape
+from aiflow.training.encoder import Encoder, EncoderShape
+from aiflow.training.export import export_decoder, export_encoder, quantize_encoder
+from aiflow.training.fit_tables import fit_tables
+from aiflow.training.labels import LabelSpace
+from aiflow.training.manifest import hashes, write_manifest
+from aiflow.training.progress import Bar
+from aiflow.training.text import build_tokenizer, encode_captions, meanings
+from aiflow.training.train_decoder import Corpus, train_decoder
+from aiflow.training.train_encoder import symbols_of, train_encoder
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_PICTURES = 512
+
+
+class Run:
+    """One run of a recipe: its folder, and what its stages share."""
+
+    def __init__(self, recipe: recipes.Recipe, folder: Path) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.shape = EncoderShape()
+        self.space = LabelSpace.of(street())
+        self.tokenizer = build_tokenizer(phrases())
+        self.bundle = folder / "bundle"
+        self.seconds: dict[str, float] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.bundle.mkdir(exist_ok=True)
+
+    def spec(self, split: str) -> dataset.Spec:
+        """What is rendered for a split of this recipe."""
+        count = {"train": self.recipe.data.train, "calibration": self.recipe.data.calibration}
+        return dataset.Spec(
+            split, self.recipe.seed, count[split], self.shape.width, self.shape.height
+        )
+
+    # Stages, in order.
+
+    def render(self) -> None:
+        """Render the pictures of the training and calibration splits."""
+        for split in ("train", "calibration"):
+            spec = self.spec(split)
+            shards = (spec.count + dataset.SHARD - 1) // dataset.SHARD
+            with Bar(f"render {split}", shards) as bar:
+                paths = dataset.render_all(spec, self.pictures, self.recipe.threads)
+                for done, _ in enumerate(paths, start=1):
+                    bar.show(done)
+
+    @property
+    def pictures(self) -> Path:
+        """Pictures do not depend on how models are trained, so runs share them."""
+        return self.folder.parent / "pictures"
+
+    def encoder(self) -> None:
+        """Train the encoder with its bottleneck."""
+        pictures = dataset.load(self.spec("train"), self.pictures)
+        model, history = train_encoder(pictures, self.recipe.encoder, self.recipe.seed, self.folder)
+        self._write_json("encoder.history.json", history)
+        torch.save(model.encoder.state_dict(), self.folder / "encoder.pt")
+
+    def tokens(self) -> None:
+        """Cache the task tokens of the training pictures."""
+        encoder = self.load_encoder()
+        parts = []
+        spec = self.spec("train")
+        shards = (spec.count + dataset.SHARD - 1) // dataset.SHARD
+        with Bar("tokens", shards) as bar:
+            for shard in range(shards):
+                images = np.load(self.pictures / spec.name(shard))["images"]
+                parts.append(symbols_of(encoder, images))
+                bar.show(shard + 1)
+        np.save(self.folder / "symbols.npy", np.concatenate(parts))
+
+    def tables(self) -> None:
+        """Fit the codec's tables."""
+        symbols = np.load(self.folder / "symbols.npy")
+        fit_tables(symbols, self.shape.levels, self.shape.slots).save(self.bundle / "tables.npz")
+
+    def captions(self) -> None:
+        """Write reference captions of the training scenes as token ids."""
+        spec, limit = self.spec("train"), self.recipe.captions.max_tokens
+        texts = []
+        for index, scene in enumerate(dataset.scenes(spec)):
+            rng = splits.rng("train", spec.seed, (1 << 40) + index)
+            texts += [describe(scene, rng) for _ in range(self.recipe.captions.per_scene)]
+        ids = encode_captions(self.tokenizer, texts, limit)
+        np.save(self.folder / "captions.npy", ids.reshape(spec.count, -1, limit))
+
+    def decoder(self, tier: str) -> None:
+        """Train one decoder."""
+        recipe = self.recipe.decoders[tier]
+        model, history = train_decoder(
+            self._corpus(),
+            self.decoder_shape(tier),
+            recipe,
+            self.shape.slots,
+            self.recipe.seed,
+            self.folder / f"{tier}.checkpoint.pt",
+        )
+        self._write_json(f"{tier}.history.json", history)
+        torch.save(model.state_dict(), self.folder / f"{tier}.pt")
+
+    def export(self) -> None:
+        """Export everything to the bundle's files."""
+        torch.manual_seed(self.recipe.seed)
+        source = self.folder / "encoder.float.onnx"
+        export_encoder(self.load_encoder(), source)
+        images = dataset.load(self.spec("calibration"), self.pictures).images
+        quantize_encoder(source, self.bundle / "encoder.onnx", images[:CALIBRATION_PICTURES])
+        for tier in self.recipe.decoders:
+            export_decoder(self.load_decoder(tier), self.bundle / f"decoder-{tier}.onnx")
+        self.tokenizer.save(str(self.bundle / "tokenizer.json"))
+        kind, value = meanings(self.tokenizer)
+        text = json.dumps({"kind": kind, "value": value}) + "\n"
+        (self.bundle / "meanings.json").write_text(text, encoding="utf-8")
+
+    def finish(self) -> None:
+        """Write the manifest, calibrate confidence with it, and write it again."""
+        manifest = self._manifest()
+        write_manifest(self.bundle, manifest)
+        spec = self.spec("calibration")
+        images = dataset.load(spec, self.pictures).images
+        calibrated = calibrate(Bundle.open(self.bundle), manifest, spec, images)
+        identity = write_manifest(self.bundle, calibrated)
+        log.info("bundle %s (%s) is in %s", self.recipe.name, identity[:12], self.bundle)
+
+    # What stages share.
+
+    def load_encoder(self) -> Encoder:
+        encoder = Encoder(self.shape)
+        encoder.load_state_dict(torch.load(self.folder / "encoder.pt"))
+        encoder.eval()
+        return encoder
+
+    def load_decoder(self, tier: str) -> Decoder:
+        decoder = Decoder(self.decoder_shape(tier))
+        decoder.load_state_dict(torch.load(self.folder / f"{tier}.pt"))
+        decoder.eval()
+        return decoder
+
+    def decoder_shape(self, tier: str) -> DecoderShape:
+        recipe = self.recipe.decoders[tier]
+        return DecoderShape(
+            vocabulary=self.tokenizer.get_vocab_size(),
+            width=recipe.width,
+            layers=recipe.layers,
+            heads=recipe.heads,
+            tokens=self.shape.tokens,
+            dims=self.shape.dims,
+            levels=self.shape.levels,
+            positions=self.shape.tokens + 1 + self.recipe.captions.max_tokens,
+            adapter=recipe.adapter,
+        )
+
+    def _corpus(self) -> Corpus:
+        labels = [self.space.encode(scene) for scene in dataset.scenes(self.spec("train"))]
+        facts = np.stack([np.concatenate([g, c.ravel()]) for g, c in labels])
+        attributes = len(self.space.cell_sizes)
+        tokens = [0] * len(self.space.global_sizes)
+        tokens += [1 + cell for cell in range(len(self.space.cells)) for _ in range(attributes)]
+        return Corpus(
+            symbols=np.load(self.folder / "symbols.npy"),
+            captions=np.load(self.folder / "captions.npy"),
+            facts=facts,
+            fact_token=tuple(tokens),
+            fact_sizes=self.space.global_sizes + self.space.cell_sizes * len(self.space.cells),
+        )
+
+    def _manifest(self) -> Manifest:
+        shape, recipe = self.shape, self.recipe
+        roles = {
+            "encoder_onnx": "encoder.onnx",
+            "tables": "tables.npz",
+            "tokenizer": "tokenizer.json",
+            "meanings": "meanings.json",
+            **{f"decoder_{tier}": f"decoder-{tier}.onnx" for tier in recipe.decoders},
+        }
+        return Manifest(
+            format=FORMAT,
+            name=recipe.name,
+            version=recipe.version,
+            license="Apache-2.0",
+            description="Captions of the built-in street; it knows this street and nothing else.",
+            encoder=EncoderFacts(
+                width=shape.width,
+                height=shape.height,
+                tokens=shape.tokens,
+                dims=shape.dims,
+                levels=(shape.levels,) * shape.dims,
+                layers=(shape.slots, shape.tokens),
+                macs=_macs(self.load_encoder()),
+                parameters=_parameters(self.load_encoder()),
+            ),
+            decoders={tier: self._decoder_facts(tier) for tier in recipe.decoders},
+            escalate_below=0.5,
+            roles=roles,
+            sha256=hashes(self.bundle, sorted(roles.values())),
+            training={
+                "recipe": recipe.model_dump(mode="json"),
+                "recipe_digest": recipe.digest,
+                "command": f"scripts/train {recipe.name}",
+                "commit": _commit(),
+                "seconds": {stage: round(s) for stage, s in self._seconds().items()},
+            },
+            figures={},
+        )
+
+    def _decoder_facts(self, tier: str) -> DecoderFacts:
+        recipe = self.recipe.decoders[tier]
+        return DecoderFacts(
+            layers=recipe.layers,
+            heads=recipe.heads,
+            width=recipe.width,
+            vocabulary=self.tokenizer.get_vocab_size(),
+            max_tokens=self.recipe.captions.max_tokens,
+            input_layers=recipe.input_layers,
+            parameters=_parameters(self.load_decoder(tier)),
+            slope=1.0,
+            intercept=0.0,
+        )
+
+    def _seconds(self) -> dict[str, float]:
+        path = self.folder / "seconds.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def _write_json(self, name: str, value: Any) -> None:
+        (self.folder / name).write_text(json.dumps(value) + "\n", encoding="utf-8")
+
+    def stage(self, name: str, work: Callable[[], None]) -> None:
+        """Run a stage unless it is done; remember how long it took."""
+        seconds = self._seconds()
+        if name in seconds:
+            log.info("%s: done before", name)
+            return
+        began = time.monotonic()
+        work()
+        seconds[name] = time.monotonic() - began
+        self._write_json("seconds.json", seconds)
+        log.info("%s: %.0f s", name, seconds[name])
+
+
+def make(recipe: recipes.Recipe, out: Path) -> Path:
+    """Run all stages; returns the bundle's folder."""
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(mode=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.set_flush_denormal(True)
+    run = Run(recipe, out / f"{recipe.name}-{recipe.digest}")
+    run.stage("render", run.render)
+    run.stage("encoder", run.encoder)
+    run.stage("tokens", run.tokens)
+    run.stage("tables", run.tables)
+    run.stage("captions", run.captions)
+    for tier in recipe.decoders:
+        run.stage(f"decoder {tier}", lambda tier=tier: run.decoder(tier))  # type: ignore[misc]
+    run.stage("export", run.export)
+    run.stage("finish", run.finish)
+    return run.bundle
+
+
+def _parameters(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _macs(encoder: Encoder) -> int:
+    """Multiply-accumulates of one picture, counted at convolutions and linear layers."""
+    total = 0
+
+    def count(module: Any, _inputs: Any, output: Any) -> None:
+        nonlocal total
+        total += output.numel() * module.weight[0].numel()
+
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    hooks = [m.register_forward_hook(count) for m in encoder.modules() if isinstance(m, kinds)]
+    shape = encoder.shape
+    encoder(torch.zeros(1, shape.height, shape.width, 3, dtype=torch.uint8))
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    command = ["git", "rev-parse", "HEAD"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
+    return result.stdout.strip() or "unknown"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line of scripts/train."""
+    parser = argparse.ArgumentParser(prog="scripts/train", description=__doc__.split("\n")[0])
+    parser.add_argument("recipe", nargs="?", default="street", help="name or TOML file")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs")
+    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
+    parser.add_argument("--install", action="store_true", help="make it the built-in bundle")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        recipe = recipes.load(options.recipe)
+        if options.seed is not None:
+            recipe = recipe.model_copy(update={"seed": options.seed})
+        bundle = make(recipe, options.out)
+        if options.install:
+            target = Path(str(files("aiflow.bundles"))) / recipe.name
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(bundle, target)
+            log.info("installed as the built-in bundle %s", recipe.name)
+    except AiflowError as exc:
+        sys.stderr.write(f"train: {exc}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""Train a caption decoder on cached task tokens: cheap, since no picture is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aiflow.common.captioner import START
+from aiflow.training.decoder import VISUAL, Decoder, DecoderShape
+from aiflow.training.progress import Bar
+from aiflow.training.recipe import DecoderRecipe
+from aiflow.training.train_encoder import learning_rate
+
+LOG_EVERY = 50
+CHECKPOINT_EVERY = 400
+PROBE_WEIGHT = 0.2
+
+
+@dataclass(slots=True)
+class Corpus:
+    """Symbols uint8 (N, K, D), captions int16 (N, per_scene, T) padded with 0, facts int16 (N, F).
+
+    `facts` are the classes of all attributes, -1 where a thing is absent; row f of them is
+    read off task token `fact_token[f]` by a probe while training.
+    """
+
+    symbols: NDArray[np.uint8]
+    captions: NDArray[np.int16]
+    facts: NDArray[np.int16]
+    fact_token: tuple[int, ...]
+    fact_sizes: tuple[int, ...]
+
+
+class Probes(nn.Module):
+    """Linear readouts of the facts at the task tokens.
+
+    A decoder that must first find out what a token means sits on a plateau for a long time;
+    the probes tell its adapter at once. They are thrown away after training.
+    """
+
+    def __init__(self, corpus: Corpus, width: int) -> None:
+        super().__init__()
+        self.tokens = corpus.fact_token
+        self.heads = nn.ModuleList(nn.Linear(width, size) for size in corpus.fact_sizes)
+
+    def forward(self, adapted: Tensor, facts: Tensor) -> Tensor:
+        """Adapted tokens (B, K, width), facts (B, F) -> mean cross-entropy."""
+        losses = [
+            F.cross_entropy(head(adapted[:, token]), facts[:, column].long(), ignore_index=-1)
+            for column, (token, head) in enumerate(zip(self.tokens, self.heads, strict=True))
+        ]
+        return torch.stack(losses).nan_to_num().mean()
+
+
+def training_mask(kept: Tensor, tokens: int, steps: int) -> Tensor:
+    """Attention mask bool (B, K + T, K + T) when only the first `kept` (B,) task tokens exist."""
+    total = tokens + steps
+    allowed = torch.ones(total, total, dtype=torch.bool).tril()
+    allowed[:tokens, :tokens] = True
+    exists = torch.ones(len(kept), total, dtype=torch.bool)
+    exists[:, :tokens] = torch.arange(tokens)[None] < kept[:, None]
+    # Absent tokens may look at themselves: a row of all -inf has no softmax.
+    return (allowed[None] & exists[:, None]) | torch.eye(total, dtype=torch.bool)
+
+
+def prefix_lengths(batch: int, tokens: int, layer: int) -> Tensor:
+    """Nested dropout over task tokens: all, the base layer, or any prefix."""
+    kind = torch.rand(batch)
+    anything = torch.randint(1, tokens + 1, (batch,))
+    kept = torch.where(kind < 0.5, torch.full((batch,), tokens), torch.full((batch,), layer))
+    return torch.where(kind > 0.9, anything, kept)
+
+
+def caption_loss(
+    model: Decoder, probes: Probes, symbols: Tensor, captions: Tensor, facts: Tensor, layer: int
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats a token, and the probes' loss."""
+    batch, tokens, dims = symbols.shape
+    steps = captions.shape[1]
+    ids = torch.cat(
+        [
+            torch.full((batch, tokens), VISUAL),
+            torch.full((batch, 1), START),
+            captions[:, :-1],
+        ],
+        dim=1,
+    )
+    padded = torch.cat([symbols, torch.zeros(batch, steps, dims, dtype=symbols.dtype)], dim=1)
+    positions = torch.arange(tokens + steps).expand(batch, -1)
+    kept = prefix_lengths(batch, tokens, layer)
+    logits, _ = model(ids, padded, positions, training_mask(kept, tokens, steps), None)
+    loss = F.cross_entropy(
+        logits[:, tokens:].reshape(-1, logits.shape[-1]), captions.reshape(-1), ignore_index=VISUAL
+    )
+    probe = probes(model.read_symbols(symbols, positions[:, :tokens]), facts)
+    return loss, probe
+
+
+def train_decoder(
+    corpus: Corpus, shape: DecoderShape, recipe: DecoderRecipe, layer: int, seed: int, path: Path
+) -> tuple[Decoder, list[dict[str, float]]]:
+    """Train one decoder; `layer` is the number of task tokens in the base layer.
+
+    `path` holds the checkpoint from which an interrupted run goes on.
+    """
+    torch.manual_seed(seed)
+    model, probes = Decoder(shape), Probes(corpus, shape.width)
+    parameters = [*model.parameters(), *probes.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.01)
+    steps = recipe.captions // recipe.batch
+    history: list[dict[str, float]] = []
+    first = 0
+    if path.exists():
+        state = torch.load(path, weights_only=False)
+        model.load_state_dict(state["model"])
+        probes.load_state_dict(state["probes"])
+        optimizer.load_state_dict(state["optimizer"])
+        first, history = state["step"], state["history"]
+    with Bar(path.name.split(".")[0], steps, start=first) as bar:
+        for step in range(first, steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step / steps, recipe.learning_rate)
+            torch.manual_seed(seed * 1_000_003 + step)
+            symbols, captions, facts = _batch(corpus, recipe.batch)
+            loss, probe = caption_loss(model, probes, symbols, captions, facts, layer)
+            optimizer.zero_grad()
+            (loss + PROBE_WEIGHT * probe).backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            if step % LOG_EVERY == 0:
+                seen = step * recipe.batch
+                history.append({"captions": seen, "nats": loss.item(), "probe": probe.item()})
+            bar.show(step + 1, f"{loss.item():.3f} nats a token, probe {probe.item():.3f}")
+            if (step + 1) % CHECKPOINT_EVERY == 0:
+                partial = path.with_suffix(".partial")
+                torch.save(
+                    {
+                        "model": model.state_dict(),
+                        "probes": probes.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "step": step + 1,
+                        "history": history,
+                    },
+                    partial,
+                )
+                partial.rename(path)
+    return model.eval(), history
+
+
+def _batch(corpus: Corpus, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    rows = torch.randint(0, len(corpus.symbols), (size,)).numpy()
+    choice = torch.randint(0, corpus.captions.shape[1], (size,)).numpy()
+    captions = corpus.captions[rows, choice]
+    # Cut to the longest of the batch: the padding is dearer than the text.
+    longest = int((captions != VISUAL).sum(1).max())
+    return (
+        torch.from_numpy(corpus.symbols[rows].astype(np.int64)),
+        torch.from_numpy(captions[:, :longest].astype(np.int64)),
+        torch.from_numpy(corpus.facts[rows]),
+    )
