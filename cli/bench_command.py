@@ -1,0 +1,40 @@
+"""`aiflow bench NAME`: run one of the registered measurements."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiflow import __version__
+from aiflow.bench.registry import BENCHMARKS, find
+from aiflow.cli.output import write_json
+
+
+def show_known() -> None:
+    """All benchmarks, one a line."""
+    for benchmark in BENCHMARKS:
+        print(f"{benchmark.name:14} {benchmark.summary}")
+
+
+def bench(name: str, *, json_path: Path | None, plot: Path | None, seed: int) -> None:
+    """Run a benchmark; its figures go to `json_path` with where and when they were measured."""
+    run = find(name).load()
+    figures = run(seed=seed, plot=plot, say=_say)
+    if json_path is not None:
+        write_json(json_path, {"benchmark": name, "seed": seed, **_surroundings(), **figures})
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _surroundings() -> dict[str, object]:
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
+        "python": sys.version.split()[0],
+        "software": __version__,
+    }

@@ -1,0 +1,197 @@
+"""Everything that a demo needs, put up together and taken down together.
+
+    camera -> device --- link (counted) --- mosquitto --- edge, cloud       each its own process
+                                               `--- listener, in this process
+
+The device's camera is switched on once device and edge are there, so that latencies are those of
+captions and not of Python starting.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import tempfile
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiflow.bench.broker import PrivateBroker
+from aiflow.bench.link import Link, LinkSpec
+from aiflow.bench.processes import Child, check_all, stop_all
+from aiflow.cli.address import with_address
+from aiflow.cli.listener import Listener
+from aiflow.cli.processes import DemoMode, Plan, tier_processes
+from aiflow.cli.truth import TruthFile
+from aiflow.cli.watch import WatchConfig
+from aiflow.common.config import Broker, load
+from aiflow.common.errors import ConfigError
+from aiflow.common.mqtt import Properties, Session
+from aiflow.common.topics import Topics
+
+SYNTHETIC: Final = "synthetic:"
+CONNECT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageOptions:
+    """What is on the stage. `broker_url` None: a private broker."""
+
+    camera: str
+    fps: float
+    seed: int
+    bundle: str = "street"
+    mode: DemoMode = "cascade"
+    broker_url: str | None = None
+    link: LinkSpec | None = None
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is running."""
+
+    plan: Plan
+    link: Link
+    listener: Listener
+    children: tuple[Child, ...]
+    truth: TruthFile | None
+    route: str
+    """The path of a frame in words, for people."""
+
+    def check(self) -> None:
+        """Raise AiflowError, with the end of its log, if one of the processes has ended."""
+        check_all(self.children)
+
+    def camera(self, state: str) -> None:
+        """Switch the camera `ON` or `OFF`."""
+        topic = Topics(self.plan.broker.prefix).enabled_set(self.plan.device, self.plan.camera)
+        self.listener.session.publish(topic, state.encode(), qos=1)
+
+
+@contextmanager
+def staged(options: StageOptions) -> Iterator[Stage]:
+    """Put everything up; take it down at the end, whatever happens. Raises AiflowError."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiflow-demo-")))
+        broker, children = _broker(options, stack)
+        link = stack.enter_context(Link(broker.host, broker.port, options.link))
+        plan = _plan(options, broker, link, folder)
+        tiers = tier_processes(plan, folder)
+        topics = Topics(broker.prefix)
+        listener = Listener(broker, topics.event(plan.device, plan.camera))
+        _Switch(listener.session, topics, plan)
+        stack.enter_context(listener)
+        if options.broker_url is not None:
+            stack.callback(_clear_retained, listener.session, topics, plan)
+        stack.callback(_take_down, list(tiers.values()))
+        for child in tiers.values():
+            child.start()
+        listener.session.wait_connected(CONNECT_S)
+        yield Stage(
+            plan=plan,
+            link=link,
+            listener=listener,
+            children=(*children, *tiers.values()),
+            truth=TruthFile(_truth_path(folder)) if plan.uri.startswith(SYNTHETIC) else None,
+            route=_route(options, broker, plan),
+        )
+
+
+def _broker(options: StageOptions, stack: ExitStack) -> tuple[Broker, tuple[Child, ...]]:
+    if options.broker_url is None:
+        private = stack.enter_context(PrivateBroker())
+        return Broker(host=private.host, port=private.port), (private.child,)
+    broker = with_address(load(WatchConfig, None).broker, options.broker_url)
+    if broker.ca_file is not None:
+        raise ConfigError(
+            "the demo counts bytes on their way to the broker, which TLS does not allow;"
+            " use a listener without TLS, or none of yours"
+        )
+    return broker, ()
+
+
+def _plan(options: StageOptions, broker: Broker, link: Link, folder: Path) -> Plan:
+    # On a broker of others, names that nobody else has.
+    name = "demo" if options.broker_url is None else f"demo-{secrets.token_hex(3)}"
+    return Plan(
+        broker=broker,
+        device_broker=broker.model_copy(update={"host": "127.0.0.1", "port": link.port}),
+        uri=_uri(options, folder),
+        fps=options.fps,
+        bundle=options.bundle,
+        mode=options.mode,
+        device=name,
+        node=name,
+        pool=name,
+        camera_enabled=False,
+        log_level=options.log_level,
+    )
+
+
+def _uri(options: StageOptions, folder: Path) -> str:
+    """The camera's URI; a synthetic one is told its seed and where to write the truth."""
+    if not options.camera.startswith(SYNTHETIC):
+        return options.camera
+    path, _, query = options.camera.partition("?")
+    fields = {"seed": str(options.seed)} | dict(urllib.parse.parse_qsl(query))
+    return f"{path}?{urllib.parse.urlencode(fields | {'truth': str(_truth_path(folder))})}"
+
+
+def _truth_path(folder: Path) -> Path:
+    return folder / "truth.jsonl"
+
+
+def _route(options: StageOptions, broker: Broker, plan: Plan) -> str:
+    where = f"mosquitto :{broker.port}" if options.broker_url is None else options.broker_url
+    stops = [options.camera, "device", where, *plan.tiers[1:]]
+    if options.link is not None:
+        stops.insert(2, f"link {options.link}")
+    return " -> ".join(stops)
+
+
+class _Switch:
+    """Switches the camera on when the device and the edge node have both come."""
+
+    def __init__(self, session: Session, topics: Topics, plan: Plan) -> None:
+        self._session = session
+        self._topic = topics.enabled_set(plan.device, plan.camera)
+        self._awaited = {
+            topics.status(plan.device, plan.camera): b"disabled",
+            topics.edge_available(plan.node): b"online",
+        }
+        for topic in tuple(self._awaited):
+            session.subscribe(topic, 1, self._heard)
+
+    def _heard(self, topic: str, payload: bytes, _properties: Properties) -> None:
+        if payload == self._awaited.get(topic):
+            del self._awaited[topic]
+            if not self._awaited:
+                self._session.publish(self._topic, b"ON", qos=1)
+
+
+def _clear_retained(session: Session, topics: Topics, plan: Plan) -> None:
+    """Leave nothing on somebody's broker."""
+    device, camera = plan.device, plan.camera
+    for topic in (
+        topics.available(device),
+        topics.status(device, camera),
+        topics.descriptor(device, camera),
+        topics.caption(device, camera),
+        topics.enabled_state(device, camera),
+        topics.edge_available(plan.node),
+    ):
+        session.publish(topic, b"", qos=1, retain=True)
+
+
+def _take_down(children: list[Child]) -> None:
+    """End the tiers, device first in the list; a second Ctrl-C does not leave them behind."""
+    held = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
+    try:
+        stop_all(children)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

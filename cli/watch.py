@@ -1,0 +1,100 @@
+"""`aiflow watch`: the captions of a broker as they come."""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from aiflow.cli.address import with_address
+from aiflow.cli.listener import Listener
+from aiflow.cli.logs import Level, configure
+from aiflow.cli.screen import WATCH_HEAD, Screen
+from aiflow.common.config import Broker, Section, load
+from aiflow.common.messages import Caption
+from aiflow.common.topics import Topics, check_name
+
+CONNECT_S: Final = 5.0
+_TICK_S: Final = 0.5
+_REMEMBERED: Final = 1024
+
+
+class WatchConfig(Section):
+    """What `aiflow watch --config` reads: the section that every tier's file has, too."""
+
+    broker: Broker = Field(default_factory=Broker)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """What to show, of which broker, and for how long (`count` 0: until interrupted)."""
+
+    config: Path | None = None
+    broker_url: str | None = None
+    device: str | None = None
+    camera: str | None = None
+    count: int = 0
+    as_json: bool = False
+    log_level: Level = Level.WARNING
+
+
+def watch(options: WatchOptions) -> None:
+    """Show captions until interrupted or `count` have been shown. Raises AiflowError."""
+    broker = _broker(options)
+    topics = Topics(broker.prefix)
+    device = check_name("device", options.device) if options.device else "+"
+    camera = check_name("camera", options.camera) if options.camera else "+"
+    screen = Screen(sys.stdout)
+    # `caption` is retained: the latest of each camera comes at once. `event` has all of them.
+    filters = [f"{topics.prefix}/{device}/{camera}/{leaf}" for leaf in ("caption", "event")]
+    configure(Level.ERROR)  # why the first connection fails is told by the error itself
+    with Listener(broker, *filters) as listener:
+        listener.session.wait_connected(CONNECT_S)
+        configure(options.log_level)
+        if not options.as_json:
+            screen.line(WATCH_HEAD)
+        _show(listener, screen, options)
+
+
+def _show(listener: Listener, screen: Screen, options: WatchOptions) -> None:
+    seen = _Seen(_REMEMBERED)
+    shown = dropped = 0
+    while not options.count or shown < options.count:
+        caption = listener.next(_TICK_S)
+        if listener.dropped > dropped:
+            missed, dropped = listener.dropped - dropped, listener.dropped
+            sys.stderr.write(f"aiflow watch: {missed} captions came faster than they were shown\n")
+        if caption is None or seen.before(caption):
+            continue
+        if options.as_json:
+            screen.line(caption.to_json().decode())
+        else:
+            screen.dated(caption)
+        shown += 1
+
+
+class _Seen:
+    """The last captions shown, since most come both as `event` and as retained `caption`."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._keys: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    def before(self, caption: Caption) -> bool:
+        """Was it shown already? Remembers it."""
+        key = (caption.id, caption.type, caption.text)
+        if key in self._keys:
+            return True
+        self._keys[key] = None
+        if len(self._keys) > self._size:
+            self._keys.popitem(last=False)
+        return False
+
+
+def _broker(options: WatchOptions) -> Broker:
+    broker = load(WatchConfig, options.config, "AIFLOW_").broker
+    return broker if options.broker_url is None else with_address(broker, options.broker_url)

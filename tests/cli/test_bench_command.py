@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from aiflow.bench import link_accuracy
+from aiflow.cli import main
+
+
+def test_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["bench"]) == 0
+    assert capsys.readouterr().out.startswith("link ")
+
+
+def test_figures_are_written_with_where_and_when(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*, seed: int, plot: Path | None, say: Callable[[str], None]) -> Mapping[str, object]:
+        say("measuring")
+        return {"answer": seed, "plot": str(plot)}
+
+    monkeypatch.setattr(link_accuracy, "run", run)
+    path = tmp_path / "figures.json"
+    arguments = ["bench", "link", "--json", str(path), "--seed", "42", "--plot", "pictures"]
+    assert main.run(arguments) == 0
+    assert capsys.readouterr().out == "measuring\n"
+    figures = json.loads(path.read_text())
+    assert (figures["benchmark"], figures["seed"], figures["answer"]) == ("link", 42, 42)
+    assert figures["plot"] == "pictures"
+    assert figures.keys() >= {"date", "machine", "python", "software"}

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from aiflow.bench.link import LinkSpec
+from aiflow.cli import stage
+from aiflow.cli.processes import Plan
+from aiflow.cli.stage import StageOptions
+from aiflow.common.config import Broker
+from aiflow.common.errors import ConfigError
+from aiflow.common.mqtt import Properties
+from aiflow.common.topics import Topics
+
+
+def options(**changes: object) -> StageOptions:
+    fields: dict[str, object] = {"camera": "synthetic:street", "fps": 3.0, "seed": 7}
+    return StageOptions(**(fields | changes))  # type: ignore[arg-type]
+
+
+def plan_for(given: StageOptions, folder: Path, port: int = 41873) -> Plan:
+    link = SimpleNamespace(port=41900)
+    return stage._plan(given, Broker(port=port), link, folder)  # type: ignore[arg-type]
+
+
+def query(uri: str) -> dict[str, str]:
+    return dict(urllib.parse.parse_qsl(uri.partition("?")[2]))
+
+
+def test_the_synthetic_camera_gets_its_seed_and_tells_the_truth(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder & more"
+    uri = plan_for(options(), folder).uri
+    assert uri.startswith("synthetic:street?")
+    assert query(uri) == {"seed": "7", "truth": str(folder / "truth.jsonl")}
+
+
+def test_what_the_uri_says_of_itself_wins(tmp_path: Path) -> None:
+    given = options(camera="synthetic:street?seed=9&strength=none&truth=/elsewhere")
+    fields = query(plan_for(given, tmp_path).uri)
+    assert (fields["seed"], fields["strength"]) == ("9", "none")
+    assert fields["truth"] == str(tmp_path / "truth.jsonl")
+
+
+def test_a_real_camera_is_left_as_it_is(tmp_path: Path) -> None:
+    assert plan_for(options(camera="rtsp://10.0.0.9/live"), tmp_path).uri == "rtsp://10.0.0.9/live"
+
+
+def test_the_device_goes_through_the_link_and_the_others_do_not(tmp_path: Path) -> None:
+    plan = plan_for(options(), tmp_path)
+    assert (plan.device_broker.port, plan.broker.port) == (41900, 41873)
+
+
+def test_names_on_a_broker_of_others_are_nobody_elses(tmp_path: Path) -> None:
+    assert plan_for(options(), tmp_path).device == "demo"
+    first, second = (
+        plan_for(options(broker_url="mqtt://broker"), tmp_path).device for _ in range(2)
+    )
+    assert first != second
+    assert first.startswith("demo-")
+
+
+def test_the_route_is_told(tmp_path: Path) -> None:
+    broker = Broker(port=41873)
+    for given, route in (
+        (options(), "synthetic:street -> device -> mosquitto :41873 -> edge -> cloud"),
+        (
+            options(mode="split", link=LinkSpec(25_000, 0.05), broker_url="mqtt://b"),
+            "synthetic:street -> device -> link 25KB/s,50ms -> mqtt://b -> edge",
+        ),
+    ):
+        assert stage._route(given, broker, plan_for(given, tmp_path)) == route
+
+
+def test_tls_cannot_be_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIFLOW_BROKER__CA_FILE", "/etc/ssl/ca.pem")
+    with pytest.raises(ConfigError, match="TLS"), stage.staged(options(broker_url="mqtts://b")):
+        pass
+
+
+class FakeSession:
+    def __init__(self) -> None:
+        self.handlers: dict[str, Callable[[str, bytes, Properties], None]] = {}
+        self.published: list[tuple[str, bytes]] = []
+
+    def subscribe(
+        self, topic: str, _qos: int, handler: Callable[[str, bytes, Properties], None]
+    ) -> None:
+        self.handlers[topic] = handler
+
+    def publish(self, topic: str, payload: bytes, **_how: object) -> bool:
+        self.published.append((topic, payload))
+        return True
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        self.handlers[topic](topic, payload, Properties())
+
+
+def test_the_camera_is_switched_on_once_when_device_and_edge_are_there(tmp_path: Path) -> None:
+    session = FakeSession()
+    stage._Switch(session, Topics(), plan_for(options(), tmp_path))  # type: ignore[arg-type]
+    session.hear("aiflow/edge/demo/available", b"offline")
+    session.hear("aiflow/edge/demo/available", b"online")
+    session.hear("aiflow/demo/street/status", b"offline")
+    assert session.published == []
+    session.hear("aiflow/demo/street/status", b"disabled")
+    assert session.published == [("aiflow/demo/street/enabled/set", b"ON")]
+    session.hear("aiflow/demo/street/status", b"online")
+    session.hear("aiflow/demo/street/status", b"disabled")
+    session.hear("aiflow/edge/demo/available", b"online")
+    assert len(session.published) == 1

@@ -1,0 +1,187 @@
+"""What goes wrong outside: each a sentence or a counted drop, and nothing else disturbed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiflow.cli import toml
+from aiflow.cli.processes import tier_process
+from aiflow.common.bundle import Bundle
+
+if TYPE_CHECKING:
+    from tests.system.conftest import System
+
+AIFLOW = (sys.executable, "-P", "-m", "aiflow")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*AIFLOW, *arguments], check=False, capture_output=True, text=True, timeout=30
+    )
+
+
+@pytest.mark.parametrize("tier", ["device", "edge", "cloud"])
+def test_an_unknown_key_is_one_sentence_and_status_2(tier: str, tmp_path: Path) -> None:
+    path = tmp_path / "tier.toml"
+    path.write_text("[broker]\nprot = 1883\n")
+    done = run(tier, "--config", str(path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"config file {path}: [broker] prot: unknown key; did you mean port?" in done.stderr
+
+
+def other_bundle(folder: Path) -> Path:
+    """The street's bundle under another id: whole, but not the one the edge node has."""
+    path = folder / "other"
+    shutil.copytree(Bundle.open("street").path, path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["description"] += " (a copy)"
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+@pytest.mark.parametrize("tier", ["device", "edge", "cloud"])
+def test_a_changed_model_file_is_named_and_not_loaded(
+    tier: str, tmp_path: Path, system: System
+) -> None:
+    path = other_bundle(tmp_path)
+    changed = next(path.glob("*.onnx"))
+    content = bytearray(changed.read_bytes())
+    content[len(content) // 2] ^= 1
+    changed.write_bytes(content)
+    configuration = (system.folder / f"{tier}.toml").read_text()
+    assert 'bundle = "street"' in configuration
+    configuration = configuration.replace('bundle = "street"', f'bundle = "{path}"')
+    with tier_process(tier, configuration, system.folder) as child:
+        assert child.wait(20.0) == 1
+        (sentence,) = child.last_lines(1)
+        assert f"{changed} was changed" in sentence
+        assert not any("Traceback" in line for line in child.last_lines(40))
+
+
+def test_a_device_with_another_bundle_is_dropped_and_counted(
+    system: System, tmp_path: Path
+) -> None:
+    system.configure("edge", "stats_every_s = 1.0")
+    settings: dict[str, toml.Value] = {
+        "device": "stranger",
+        "bundle": str(other_bundle(tmp_path)),
+        "broker": {"port": system.broker.port},
+        "camera": [{"name": "street", "uri": "synthetic:street?seed=9", "fps": 5.0}],
+        "outbox": {"path": tmp_path / "stranger.sqlite"},
+    }
+    system.start("device", "edge")
+    folder = tmp_path / "stranger"
+    folder.mkdir()
+    with tier_process("device", toml.text(settings), folder):
+        system.wait_for_captions(10)
+        deadline = time.monotonic() + 15.0
+        while not (dropped := _dropped(system.edge_counters(), "bundle")):
+            assert time.monotonic() < deadline, system.edge_counters()
+            time.sleep(0.1)
+    assert dropped > 0
+    assert "aiflow/stranger/street/event" not in system.recorder.topics()
+
+
+def _dropped(counters: dict[str, int], reason: str) -> int:
+    return sum(count for name, count in counters.items() if f'reason="{reason}"' in name)
+
+
+def test_rubbish_on_the_wire_is_dropped_and_counted(system: System) -> None:
+    system.configure("edge", "stats_every_s = 1.0")
+    system.start("device", "edge")
+    system.wait_for_captions(3)
+    for payload in (b"", b"\x10", b"\x90" * 20, b"\x10" * 20, b"\x00" * 100, b"\x10" * 5000):
+        system.recorder.publish("aiflow/demo/street/embedding", payload)
+        system.recorder.publish("aiflow/demo/street/receipt", payload)
+        system.recorder.publish("aiflow/demo/street/enabled/set", payload)
+        system.recorder.publish("aiflow/cloud/demo/request", payload)
+    before = len(system.captioned())
+    system.wait_for_captions(before + 10)
+    for child in system.tiers.values():
+        assert not any("Traceback" in line for line in child.last_lines(400))
+    deadline = time.monotonic() + 10.0
+    while not all(_dropped(system.edge_counters(), why) for why in ("truncated", "version")):
+        assert time.monotonic() < deadline, system.edge_counters()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("tier", ["device", "edge"])
+def test_sigterm_ends_a_daemon_in_good_order(tier: str, system: System) -> None:
+    system.start("device", "edge")
+    system.wait_for_captions(2)
+    topic = "aiflow/demo/available" if tier == "device" else "aiflow/edge/demo/available"
+    assert system.recorder.last(topic) == b"online"
+    began = time.monotonic()
+    assert system.child(tier).stop() == 0
+    assert time.monotonic() - began < 4.0
+    deadline = time.monotonic() + 2.0
+    while system.recorder.last(topic) != b"offline":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert not any("Traceback" in line for line in system.child(tier).last_lines(200))
+
+
+def test_sigterm_ends_a_cloud_worker_in_good_order(system: System) -> None:
+    system.start("cloud")
+    deadline = time.monotonic() + 20.0
+    while not any("connected" in line for line in system.child("cloud").last_lines(20)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert system.child("cloud").stop() == 0
+
+
+def test_a_device_that_is_killed_is_told_offline_by_its_will(system: System) -> None:
+    system.start("device", "edge")
+    system.wait_for_captions(1)
+    system.child("device").kill()
+    deadline = time.monotonic() + 5.0
+    while system.recorder.last("aiflow/demo/available") != b"offline":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_watch_shows_captions_for_people_and_for_programs(system: System) -> None:
+    system.start("device", "edge")
+    system.wait_for_captions(1)
+    url = f"mqtt://127.0.0.1:{system.broker.port}"
+    plain = run("watch", "--broker", url, "--count", "2")
+    assert plain.returncode == 0
+    assert plain.stdout.count("demo/street") == 2
+    lines = run("watch", "--broker", url, "--count", "3", "--json").stdout.splitlines()
+    assert len({json.loads(line)["id"] for line in lines}) == 3
+
+
+def test_tiers_wait_for_a_broker_that_comes_later(system: System) -> None:
+    system.broker.stop()
+    system.start("device", "edge")
+    time.sleep(4.0)
+    assert all(system.child(tier).running for tier in ("device", "edge"))
+    system.broker.start()
+    system.wait_for_captions(3, timeout_s=30.0)
+
+
+def test_a_device_without_its_camera_goes_on_and_says_so(system: System, tmp_path: Path) -> None:
+    settings: dict[str, toml.Value] = {
+        "device": "blind",
+        "broker": {"port": system.broker.port},
+        "camera": [{"name": "door", "uri": str(tmp_path / "no-such-video.mp4")}],
+        "outbox": {"path": tmp_path / "blind.sqlite"},
+    }
+    folder = tmp_path / "blind"
+    folder.mkdir()
+    with tier_process("device", toml.text(settings), folder) as child:
+        deadline = time.monotonic() + 15.0
+        while system.recorder.last("aiflow/blind/door/status") != b"offline":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert any("no-such-video.mp4 is not there" in line for line in child.last_lines(20))
+        assert not any("Traceback" in line for line in child.last_lines(40))
