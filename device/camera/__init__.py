@@ -1,0 +1,31 @@
+"""Where frames come from: one file per kind of camera, behind one `Camera` interface."""
+
+from __future__ import annotations
+
+from aiflow.device.camera.base import Camera, Frame, Image
+from aiflow.device.camera.source import Source
+
+__all__ = ["Camera", "Frame", "Image", "Source", "open_camera"]
+
+
+def open_camera(
+    uri: str, fps: float, width: int | None = None, height: int | None = None
+) -> Camera:
+    """Open what stands behind a `uri` (see `Source`), imports included.
+
+    Raises CameraError when it cannot be opened, and ConfigError for options that make no sense.
+    """
+    source = Source.parse(uri)
+    if source.origin == "synthetic":
+        from aiflow.device.camera import synthetic  # noqa: PLC0415
+
+        size = (width or synthetic.SIZE[0], height or synthetic.SIZE[1])
+        return synthetic.SyntheticCamera(source, fps, size)
+
+    from aiflow.device.camera import opencv  # noqa: PLC0415
+
+    if source.origin == "device":
+        return opencv.open_device(source.target, fps, (width, height))
+    if source.origin == "url":
+        return opencv.open_url(source.target, source.shown, fps)
+    return opencv.open_path(source.target, fps, loop=source.number("loop", 0) != 0)

@@ -1,0 +1,83 @@
+"""What stands behind a camera's `uri`. Parses only; opens nothing.
+
+synthetic:street?seed=7&fps=2&strength=normal&truth=FILE&frames=N
+0, 1, ... or /dev/videoN          a camera of this machine
+rtsp://... http://... https://... a network camera; its own ?query is left as it is
+/path/to/file?loop=1              a video, or a folder of images
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+from urllib.parse import parse_qsl
+
+from aiflow.common.errors import ConfigError
+
+Origin = Literal["synthetic", "device", "url", "path"]
+
+SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "http", "https", "tcp", "udp"})
+OPTIONS: Final[Mapping[Origin, frozenset[str]]] = {
+    "synthetic": frozenset({"seed", "fps", "strength", "truth", "frames"}),
+    "device": frozenset(),
+    "url": frozenset(),
+    "path": frozenset({"loop"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A parsed `uri`: for a device `target` is its number or path."""
+
+    origin: Origin
+    target: str
+    options: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """Raises ConfigError for an empty uri, an unknown scheme or an unknown option."""
+        scheme = re.match(r"([a-z][a-z0-9+.-]*)://", uri, re.IGNORECASE)
+        if scheme is not None:
+            if scheme[1].lower() not in SCHEMES:
+                known = ", ".join(sorted(SCHEMES))
+                raise ConfigError(f"{scheme[1]}:// is no camera; schemes are {known}")
+            return cls("url", uri)
+        target, _, query = uri.rpartition("?") if "?" in uri else (uri, "", "")
+        origin: Origin = "path"
+        if target.startswith("synthetic:"):
+            origin, target = "synthetic", target.removeprefix("synthetic:")
+        elif target.isascii() and (target.isdigit() or re.fullmatch(r"/dev/video\d+", target)):
+            origin = "device"
+        if not target:
+            raise ConfigError("a camera's uri is empty")
+        return cls(origin, target, _options(origin, query))
+
+    def option(self, name: str, default: str = "") -> str:
+        return dict(self.options).get(name, default)
+
+    def number(self, name: str, default: float) -> float:
+        """A numeric option; ConfigError if it is none, or negative."""
+        text = self.option(name)
+        try:
+            value = float(text) if text else default
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < float("inf"):
+            raise ConfigError(f"camera option {name}={text} is not a positive number")
+        return value
+
+    @property
+    def shown(self) -> str:
+        """For logs: user name and password of a URL are left out."""
+        return re.sub(r"^(\w[\w+.-]*://)[^/@?#]*@", r"\1", self.target)
+
+
+def _options(origin: Origin, query: str) -> tuple[tuple[str, str], ...]:
+    options = tuple(parse_qsl(query, keep_blank_values=True))
+    for name, _ in options:
+        if name not in OPTIONS[origin]:
+            known = ", ".join(sorted(OPTIONS[origin])) or "none"
+            raise ConfigError(f"camera option {name!r} is unknown here; known are {known}")
+    return options

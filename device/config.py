@@ -1,0 +1,183 @@
+"""Settings of a device. Reads the file of its key; the TOML is `aiflow.common.config`'s."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from aiflow.common.config import Broker, Section
+from aiflow.common.errors import ConfigError
+from aiflow.common.topics import NameKind, check_name
+from aiflow.device.camera.source import Source
+
+
+class CameraConfig(Section):
+    """One `[[camera]]`."""
+
+    name: str = Field(description="name of the camera, in its topics")
+    uri: str = Field(
+        description="synthetic:street, a device number or /dev/videoN, an rtsp or http URL, a "
+        "video file or a folder of images"
+    )
+    fps: Annotated[float, Field(gt=0, le=120)] = Field(
+        default=2.0, description="most frames taken from it in a second"
+    )
+    width: Annotated[int, Field(ge=16, le=65_535)] | None = Field(
+        default=None, description="width in pixels to ask the camera for"
+    )
+    height: Annotated[int, Field(ge=16, le=65_535)] | None = Field(
+        default=None, description="height in pixels to ask the camera for"
+    )
+    enabled: bool = Field(default=True, description="whether it is on when the device starts")
+    stall_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=3.0, description="silence in seconds, over its own pace, that counts as a stall"
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_fit(cls, name: str) -> str:
+        return _fit("camera", name)
+
+    @field_validator("uri", mode="before")
+    @classmethod
+    def _uri_may_be_a_number(cls, uri: object) -> object:
+        return str(uri) if type(uri) is int else uri
+
+    @field_validator("uri")
+    @classmethod
+    def _uri_is_fit(cls, uri: str) -> str:
+        try:
+            Source.parse(uri)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return uri
+
+
+class GateConfig(Section):
+    """Which frames are new enough to be sent."""
+
+    pixel_mean: Annotated[float, Field(ge=0, le=255)] = Field(
+        default=2.0, description="mean change of a 32x24 grey thumbnail, in grey levels"
+    )
+    pixel_peak: Annotated[float, Field(ge=0, le=255)] = Field(
+        default=12.0, description="or the greatest change of one of its pixels, in grey levels"
+    )
+    symbols: Annotated[int, Field(ge=0, le=4096)] = Field(
+        default=1, description="and how many symbols of the embedding must have changed"
+    )
+    max_interval_s: Annotated[float, Field(gt=0)] = Field(
+        default=30.0, description="a still scene is sent again after so many seconds"
+    )
+
+
+class OutboxConfig(Section):
+    """Where frames wait until a receipt covers them."""
+
+    path: Path | None = Field(
+        default=None,
+        description="SQLite file; unset, outbox-<device>.sqlite in $STATE_DIRECTORY or "
+        "~/.local/state/aiflow",
+    )
+    max_entries: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        default=20_000, description="most frames kept; beyond it the oldest go, counted"
+    )
+    max_bytes: Annotated[int, Field(ge=4096)] = Field(
+        default=16_777_216, description="most payload bytes kept; beyond it the oldest go, counted"
+    )
+
+
+class SendingConfig(Section):
+    """How frames leave the outbox."""
+
+    window: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=64, description="most frames of one camera sent and not yet covered by a receipt"
+    )
+    resend_after_s: Annotated[float, Field(gt=0)] = Field(
+        default=5.0, description="seconds without a receipt until a frame is sent again"
+    )
+    resend_max_s: Annotated[float, Field(gt=0)] = Field(
+        default=60.0, description="that pause doubles each time, up to this"
+    )
+    expiry_s: Annotated[int, Field(ge=1, le=4_294_967_294)] = Field(
+        default=60, description="how long the broker keeps a frame for an edge node that is away"
+    )
+
+
+class DeviceConfig(Section):
+    """Everything that the owner of a device may set."""
+
+    device: str = Field(description="name of this device, in its topics")
+    broker: Broker = Field(default=Broker(), description="the MQTT broker")
+    bundle: str = Field(default="street", min_length=1, description="built-in name, or a path")
+    runtime: Literal["onnx", "litert"] = Field(default="onnx", description="inference runtime")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=1, description="processor threads for the encoder"
+    )
+    layers: Annotated[int, Field(ge=1, le=15)] | None = Field(
+        default=None, description="how many layers of tokens to send at once; unset, all"
+    )
+    camera: tuple[CameraConfig, ...] = Field(
+        min_length=1, max_length=64, description="the cameras, each a [[camera]] section"
+    )
+    gate: GateConfig = Field(default=GateConfig(), description="which frames are sent")
+    outbox: OutboxConfig = Field(default=OutboxConfig(), description="where they wait")
+    sending: SendingConfig = Field(default=SendingConfig(), description="how they leave")
+    key_file: Path | None = Field(
+        default=None,
+        description="file of the device's key, in hex; payloads then carry a MAC, and the edge "
+        "node needs the same key",
+    )
+    allow_images: bool = Field(
+        default=False, description="whether pixels may leave the device; nothing sends them yet"
+    )
+    stats_every_s: Annotated[float, Field(ge=1)] = Field(
+        default=60.0, description="seconds between two messages of statistics"
+    )
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_fit(cls, device: str) -> str:
+        return _fit("device", device)
+
+    @field_validator("camera")
+    @classmethod
+    def _cameras_differ(cls, cameras: tuple[CameraConfig, ...]) -> tuple[CameraConfig, ...]:
+        names = [camera.name for camera in cameras]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two cameras are called {name!r}; names must differ")
+        return cameras
+
+
+def _fit(kind: NameKind, name: str) -> str:
+    try:
+        return check_name(kind, name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def read_key(path: Path | None) -> bytes | None:
+    """The device's key from its file: hexadecimal, blanks around it ignored.
+
+    Raises ConfigError.
+    """
+    if path is None:
+        return None
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise ConfigError(f"key file {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"key file {path} is not hexadecimal") from error
+
+
+def outbox_path(config: DeviceConfig) -> Path:
+    """Where the outbox is, by configuration or by the conventions of systemd and of a user."""
+    if config.outbox.path is not None:
+        return config.outbox.path
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return (Path(given) if given else state / "aiflow") / f"outbox-{config.device}.sqlite"

@@ -1,0 +1,131 @@
+"""The thread that drives all senders of a device: it sleeps until something happens or is due.
+
+Others tell it what happened by `post`: a receipt, a connection, an edge node. So senders and their
+outbox work never run on the network thread, and need no locks.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from aiflow.common.errors import StorageError
+from aiflow.common.metrics import Counters, Faults
+from aiflow.device.sender import RETRY_S, Peers, Sender
+
+log = logging.getLogger(__name__)
+
+MAX_POSTED: Final = 1024
+
+
+class Courier:
+    """Drives the senders, by camera, between `start` and `stop`."""
+
+    def __init__(
+        self, counters: Counters, on_storage_fault: Callable[[StorageError], None]
+    ) -> None:
+        self._senders: dict[str, Sender] = {}
+        self._counters = counters
+        self._faults = Faults(counters, "aiflow_outbox_faults_total", log)
+        self._on_storage_fault = on_storage_fault
+        self._peers = Peers()
+        self._changed = threading.Condition()
+        self._posted: deque[Callable[[float], None]] = deque()
+        self._woken = False
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+
+    def add(self, camera: str, sender: Sender) -> None:
+        """Before `start`."""
+        self._senders[camera] = sender
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    def wake(self) -> None:
+        """There is a new frame in the outbox."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
+
+    def connected(self) -> None:
+        self._post(self._connected)
+
+    def disconnected(self) -> None:
+        self._post(lambda _: self._peers.disconnected())
+
+    def node(self, name: str, *, online: bool) -> None:
+        """An edge node says that it is online or offline."""
+        self._post_if_room(lambda now: self._node(name, online, now))
+
+    def receipt(self, camera: str, ranges: list[range]) -> None:
+        """The captions of these frames are published."""
+        self._post_if_room(lambda _: self._senders[camera].receipt(ranges))
+
+    def _post_if_room(self, event: Callable[[float], None]) -> None:
+        """What comes from others is bounded: a lost receipt only makes frames go once more."""
+        if len(self._posted) >= MAX_POSTED:
+            self._counters.add("aiflow_orders_dropped_total")
+        else:
+            self._post(event)
+
+    def _post(self, event: Callable[[float], None]) -> None:
+        with self._changed:
+            self._posted.append(event)
+            self._changed.notify()
+
+    def _connected(self, now: float) -> None:
+        self._peers.connected(now)
+        self._again(now)
+
+    def _node(self, name: str, online: bool, now: float) -> None:  # noqa: FBT001 - of an event
+        if self._peers.node(name, online=online):
+            log.info("edge node %s is online", name)
+            self._again(now)
+
+    def _again(self, now: float) -> None:
+        for sender in self._senders.values():
+            sender.again(now)
+
+    def _run(self) -> None:
+        pause_s = math.inf
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._posted or self._woken or self._stopping,
+                    None if pause_s == math.inf else max(0.0, pause_s),
+                )
+                if self._stopping:
+                    return
+                self._woken = False
+            try:
+                pause_s = self._turn()
+            except StorageError as error:
+                self._faults.record("storage", error)
+                self._on_storage_fault(error)
+                pause_s = RETRY_S
+            except Exception:
+                # The outermost loop of this thread.
+                log.exception("sending failed by a fault of ours")
+                pause_s = RETRY_S
+
+    def _turn(self) -> float:
+        while self._posted:
+            self._posted.popleft()(time.monotonic())
+        now = time.monotonic()
+        wait_s = self._peers.wait_s(now)
+        if wait_s > 0:
+            return wait_s
+        return min((sender.step(now) for sender in self._senders.values()), default=math.inf)

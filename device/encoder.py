@@ -1,0 +1,64 @@
+"""From a frame to symbols: resize, the bundle's encoder, and rounding to its levels (FSQ).
+
+Finite scalar quantization: Mentzer et al., "Finite Scalar Quantization: VQ-VAE Made Simple"
+(arXiv 2309.15505). The latent comes in units of levels, centred on 0.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from aiflow.common.bundle import Bundle
+from aiflow.common.errors import BundleInvalid
+from aiflow.common.runtime import Model, load_encoder
+from aiflow.device.camera import Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """K tokens of D dimensions: `symbols` uint8 and the `latent` float32 they were rounded from."""
+
+    symbols: NDArray[np.uint8]
+    latent: NDArray[np.float32]
+
+
+class Encoder:
+    """One encoder for all cameras of a device; calls from several threads take turns."""
+
+    def __init__(self, model: Model, size: tuple[int, int], levels: tuple[int, ...]) -> None:
+        """`size` is (width, height) of the model's input, `levels` the symbols per dimension."""
+        self._model = model
+        self._size = size
+        self._top = np.array(levels, np.float32) - 1
+        self._turn = threading.Lock()  # not every runtime may be called by two threads at once
+
+    @classmethod
+    def load(cls, bundle: Bundle, runtime: str = "onnx", threads: int = 1) -> Self:
+        """Raises RuntimeUnavailable or BundleInvalid."""
+        model = load_encoder(bundle, runtime, threads)
+        encoder = cls(model, bundle.input_size, bundle.levels)
+        width, height = bundle.input_size
+        # The first run is slow: let it not be a frame's. It also shows whether the shapes fit.
+        encoding = encoder.encode(np.zeros((height, width, 3), np.uint8))
+        if encoding.symbols.shape != (bundle.tokens, bundle.dims):
+            raise BundleInvalid(
+                f"the encoder of {bundle.path} gives {encoding.symbols.shape}, its manifest says "
+                f"{(bundle.tokens, bundle.dims)}"
+            )
+        return encoder
+
+    def encode(self, image: Image) -> Encoding:
+        """`image` is uint8 (H, W, 3) BGR of any size."""
+        if image.shape[1::-1] != self._size:
+            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        with self._turn:
+            (latent,) = self._model.run(np.ascontiguousarray(image[None]))
+        latent = latent[0].astype(np.float32, copy=False)
+        symbols = np.clip(np.rint(latent + self._top / 2), 0, self._top)
+        return Encoding(symbols.astype(np.uint8), latent)

@@ -1,0 +1,151 @@
+"""When which frame leaves the outbox: window, receipts, repetition. Pure logic on a given clock.
+
+    outbox ── after ──> [ flights: sent, no receipt yet; at most `window` ] ── publish ──> broker
+       ^                                   │
+       └────────── remove <── receipt ─────┘
+
+A frame is sent again when its timer ends (`resend_after_s`, doubled each time), and at once when
+the connection or an edge node comes back. What the broker says about a publish decides nothing
+here: custody ends with a receipt, whatever was acknowledged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from aiflow.device.outbox import Entry
+
+SETTLE_S: Final = 1.0
+"""After connecting, how long to wait for word of an edge node before sending anyway."""
+RETRY_S: Final = 1.0
+"""Pause after the session took no more."""
+MAX_NODES: Final = 64
+"""Most edge nodes remembered."""
+
+
+class Peers:
+    """Whether anybody listens: the connection, and what edge nodes say of themselves.
+
+    Nodes are forgotten with the connection: after a restart of the broker nobody would tell us
+    that they went away. If none says anything, we send; if all that do are offline, we wait.
+    """
+
+    def __init__(self) -> None:
+        self._connected_at: float | None = None
+        self._nodes: dict[str, bool] = {}
+
+    def connected(self, now: float) -> None:
+        self._connected_at = now
+        self._nodes.clear()
+
+    def disconnected(self) -> None:
+        self._connected_at = None
+        self._nodes.clear()
+
+    def node(self, name: str, *, online: bool) -> bool:
+        """Note what a node says; True if it has just come (back)."""
+        if name not in self._nodes and len(self._nodes) >= MAX_NODES:
+            return False
+        was = self._nodes.get(name, False)
+        self._nodes[name] = online
+        return online and not was
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until sending makes sense: 0 now, infinite until something changes."""
+        if self._connected_at is None:
+            return math.inf
+        if self._nodes:
+            return 0.0 if any(self._nodes.values()) else math.inf
+        return max(0.0, self._connected_at + SETTLE_S - now)
+
+
+class Store(Protocol):
+    """One camera's way out of the outbox."""
+
+    def after(self, sequence: int, limit: int) -> list[Entry]: ...
+    def get(self, sequence: int) -> Entry | None: ...
+    def remove(self, sequences: Iterable[int]) -> int: ...
+
+
+@dataclass(slots=True)
+class _Flight:
+    due: float
+    attempts: int = 1
+
+
+class Sender:
+    """One camera's sending; all calls come from one thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        publish: Callable[[Entry], bool],
+        *,
+        window: int,
+        resend_after_s: float,
+        resend_max_s: float,
+    ) -> None:
+        """`publish` returns False if the session takes no more at present."""
+        self._store = store
+        self._publish = publish
+        self._window = window
+        self._resend_after_s = resend_after_s
+        self._resend_max_s = resend_max_s
+        self._flights: dict[int, _Flight] = {}
+        self._newest = -1
+        self.sent = 0
+        self.resent = 0
+        self.receipted = 0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flights)
+
+    def again(self, now: float) -> None:
+        """Whatever has no receipt yet is to be sent again now."""
+        for sequence in self._flights:
+            self._flights[sequence] = _Flight(now, attempts=0)
+
+    def receipt(self, ranges: Sequence[range]) -> None:
+        """Their captions are published. Only what was sent can be covered."""
+        covered = [one for one in self._flights if any(one in run for run in ranges)]
+        if covered:
+            self.receipted += self._store.remove(covered)
+            for sequence in covered:
+                del self._flights[sequence]
+
+    def step(self, now: float) -> float:
+        """Send all that is due; seconds until there is more to do by time alone."""
+        if not (self._send_due(now) and self._send_new(now)):
+            return RETRY_S
+        return min((flight.due for flight in self._flights.values()), default=math.inf) - now
+
+    def _send_due(self, now: float) -> bool:
+        for sequence in [one for one, flight in self._flights.items() if flight.due <= now]:
+            entry = self._store.get(sequence)
+            if entry is None:  # dropped by the outbox's bounds
+                del self._flights[sequence]
+                continue
+            if not self._publish(entry):
+                return False
+            self.resent += 1
+            attempts = self._flights[sequence].attempts + 1
+            self._flights[sequence] = _Flight(now + self._pause_s(attempts), attempts)
+        return True
+
+    def _send_new(self, now: float) -> bool:
+        room = self._window - len(self._flights)
+        for entry in self._store.after(self._newest, room) if room > 0 else ():
+            if not self._publish(entry):
+                return False
+            self.sent += 1
+            self._newest = entry.sequence
+            self._flights[entry.sequence] = _Flight(now + self._pause_s(1))
+        return True
+
+    def _pause_s(self, attempts: int) -> float:
+        doubled = self._resend_after_s * 2.0 ** min(attempts - 1, 30)
+        return min(max(self._resend_after_s, self._resend_max_s), doubled)

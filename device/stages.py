@@ -1,0 +1,37 @@
+"""How long each stage of a frame's path takes, gathered between two messages of statistics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Stages:
+    """Mean and greatest seconds by stage; one thread measures, another reads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seconds: dict[str, list[float]] = {}  # count, sum, greatest
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - began)
+
+    def add(self, stage: str, seconds: float) -> None:
+        with self._lock:
+            count, total, greatest = self._seconds.get(stage, (0.0, 0.0, 0.0))
+            self._seconds[stage] = [count + 1, total + seconds, max(greatest, seconds)]
+
+    def take(self) -> dict[str, float]:
+        """`<stage>_ms` and `<stage>_max_ms` since the last call, which this one resets."""
+        with self._lock:
+            seconds, self._seconds = self._seconds, {}
+        taken: dict[str, float] = {}
+        for stage, (count, total, greatest) in sorted(seconds.items()):
+            taken[f"{stage}_ms"] = round(1000 * total / count, 3)
+            taken[f"{stage}_max_ms"] = round(1000 * greatest, 3)
+        return taken

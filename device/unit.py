@@ -1,0 +1,157 @@
+"""One camera of a device: its capture, its stream thread, and what it says of itself.
+
+capture thread ──> slot ──> stream thread ──> outbox ──> courier
+network thread ──> orders, ON / OFF
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from aiflow.common.errors import AiflowError, PayloadMalformed, StorageError
+from aiflow.common.metrics import Counters, Faults
+from aiflow.common.wire import RefineOrder
+from aiflow.device.camera import Camera, Frame
+from aiflow.device.capture import Capture, Status
+from aiflow.device.slot import Slot
+from aiflow.device.stream import Stream
+from aiflow.device.voice import Voice
+
+log = logging.getLogger(__name__)
+
+STATES: Final = {b"ON": True, b"OFF": False}
+
+
+class CameraUnit:
+    """One camera, between `start` and `stop`."""
+
+    def __init__(
+        self,
+        name: str,
+        open_camera: Callable[[], Camera],
+        stream: Stream,
+        voice: Voice,
+        *,
+        stall_s: float,
+        counters: Counters,
+        on_storage_fault: Callable[[StorageError], None],
+    ) -> None:
+        """`stall_s` is the longest time that one read of the camera may take.
+
+        `on_storage_fault` is called on the stream thread.
+        """
+        self.name = name
+        self._stream = stream
+        self.slot = Slot()
+        self._voice = voice
+        self._on_storage_fault = on_storage_fault
+        self._stall_s = stall_s
+        self._faults = Faults(counters, "aiflow_stream_faults_total", log)
+        self._capture = Capture(
+            name, open_camera, self.slot.put, self._on_status, stall_s=stall_s, counters=counters
+        )
+        self._lock = threading.Lock()
+        self._enabled = False  # this and _status under the lock
+        self._described: tuple[int, ...] = ()
+        self._status = ""
+        self._thread = threading.Thread(target=self._run, name=f"stream {name}", daemon=True)
+
+    def stats(self) -> dict[str, int | float | str | bool]:
+        """Present values, and mean stage times since the last call."""
+        stream = self._stream
+        return {
+            "status": self._status,
+            "captured": self.slot.captured,
+            "replaced": self.slot.replaced,
+            "looked_at": stream.looked_at,
+            "encoded": stream.encoded,
+            "accepted": stream.accepted,
+            **stream.stages.take(),
+        }
+
+    def start(self, *, enabled: bool) -> None:
+        self._thread.start()
+        self.enable(on=enabled)
+
+    def enable(self, *, on: bool) -> None:
+        """Open the camera, or close it. What waits in the outbox is sent all the same."""
+        with self._lock:
+            self._enabled = on
+            if not on:
+                self._say("disabled")
+            elif self._status != "online":
+                self._say("offline")
+            self._voice.enabled(on=on)
+        if on:
+            self._capture.start()
+        else:
+            self._capture.stop()
+        self.slot.poke()
+
+    def enable_order(self, payload: bytes) -> None:
+        """`ON` or `OFF` from the topic; PayloadMalformed for anything else."""
+        if payload not in STATES:
+            raise PayloadMalformed(f"camera {self.name} is turned ON or OFF, not {payload[:16]!r}")
+        self.enable(on=STATES[payload])
+
+    def stop(self) -> None:
+        """Ask both threads to end, and say so; waits for neither."""
+        self._capture.stop()
+        self.slot.close()
+        with self._lock:
+            self._enabled = False
+            self._say("offline")
+
+    def join(self, timeout_s: float) -> bool:
+        """After `stop`: wait for the threads; False if one of them does not end."""
+        deadline = time.monotonic() + timeout_s
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        ended = self._capture.join(max(0.0, deadline - time.monotonic()))
+        return ended and not self._thread.is_alive()
+
+    def _on_status(self, status: Status) -> None:
+        """What the capture says counts only while the camera is on."""
+        with self._lock:
+            if self._enabled:
+                self._say(status)
+
+    def _say(self, status: str) -> None:
+        """Under the lock, so that the last word on the topic is the last one here."""
+        if status != self._status:
+            self._status = status
+            self._voice.status(status)
+
+    def _run(self) -> None:
+        while not self.slot.closed:
+            try:
+                taken = self.slot.take(self._stall_s if self._capture.running else None)
+                if taken is None:
+                    self._capture.check()
+                elif isinstance(taken, RefineOrder):
+                    self._refine(taken)
+                else:
+                    self._offer(taken)
+            except StorageError as error:
+                self._faults.record("storage", error)
+                self._on_storage_fault(error)
+            except AiflowError as error:
+                self._faults.record(getattr(error, "reason", type(error).__name__), error)
+            except Exception:
+                # The outermost loop of this thread: a bug costs one frame.
+                log.exception("camera %s: a frame failed by a fault of ours", self.name)
+
+    def _offer(self, frame: Frame) -> None:
+        if frame.image.shape != self._described:
+            self._stream.describe(self._voice.descriptor(frame.image))
+            self._described = frame.image.shape
+        self._stream.offer(frame)
+
+    def _refine(self, order: RefineOrder) -> None:
+        payload = self._stream.refine(order)
+        if payload is not None:
+            self._voice.embedding(payload)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from aiflow.common.errors import ConfigError
+from aiflow.device.camera.source import Source
+
+
+@pytest.mark.parametrize(
+    "uri, source",
+    [
+        ("0", Source("device", "0")),
+        ("/dev/video12", Source("device", "/dev/video12")),
+        ("synthetic:street", Source("synthetic", "street")),
+        (
+            "synthetic:street?seed=7&truth=/tmp/a%20b",
+            Source("synthetic", "street", (("seed", "7"), ("truth", "/tmp/a b"))),
+        ),
+        ("clip.mp4", Source("path", "clip.mp4")),
+        ("/a/folder?loop=1", Source("path", "/a/folder", (("loop", "1"),))),
+        ("rtsp://cam/1?x=y", Source("url", "rtsp://cam/1?x=y")),
+        ("HTTP://cam/a.mjpg", Source("url", "HTTP://cam/a.mjpg")),
+    ],
+)
+def test_kinds_of_uri(uri: str, source: Source) -> None:
+    assert Source.parse(uri) == source
+
+
+@pytest.mark.parametrize(
+    "uri, words",
+    [
+        ("", "uri is empty"),
+        ("?loop=1", "uri is empty"),
+        ("synthetic:", "uri is empty"),
+        ("ftp://x/y", "ftp:// is no camera; schemes are http, https, rtmp, rtsp, rtsps"),
+        ("0?loop=1", "camera option 'loop' is unknown here; known are none"),
+        ("synthetic:street?sed=1", "known are fps, frames, seed, strength, truth"),
+    ],
+)
+def test_faults(uri: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Source.parse(uri)
+
+
+def test_options() -> None:
+    source = Source.parse("synthetic:street?seed=7&fps=x")
+    assert source.number("seed", 0) == 7
+    assert source.number("frames", 3) == 3
+    assert source.option("strength", "normal") == "normal"
+    for text in ("x", "-1", "nan", "inf"):
+        with pytest.raises(ConfigError, match=f"fps={text} is not a positive number"):
+            Source.parse(f"synthetic:street?fps={text}").number("fps", 2)
+
+
+def test_password_of_a_url_is_not_shown() -> None:
+    assert Source.parse("rtsp://me:s3cret@cam:554/1").shown == "rtsp://cam:554/1"
+    assert Source.parse("rtsp://cam/1?to=a@b").shown == "rtsp://cam/1?to=a@b"

@@ -1,0 +1,209 @@
+"""Stand-ins for what a device is made of: a bundle, an encoder, a camera, a clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aiflow.common.bundle import Bundle, EncoderFacts, Manifest
+from aiflow.common.codec import Tables
+from aiflow.common.errors import CameraError
+from aiflow.common.metrics import Counters
+from aiflow.device.camera import Frame, Image
+from aiflow.device.encoder import Encoding
+
+TOKENS, DIMS, LEVELS, LAYERS = 6, 3, 5, (4, 6)
+TABLES = Tables.uniform(TOKENS, DIMS, LEVELS, layers=LAYERS)
+BUNDLE_ID = "ab" * 32
+PATIENCE_S = 10.0
+
+NewFrame = Callable[..., Frame]
+WaitUntil = Callable[[Callable[[], object], str], None]
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.002)
+
+
+def picture(value: int, size: tuple[int, int] = (64, 48)) -> Image:
+    """A plain grey image of (width, height)."""
+    return np.full((size[1], size[0], 3), value, np.uint8)
+
+
+def frame(value: int, index: int = 0, captured_at: float | None = None) -> Frame:
+    return Frame(picture(value), time.time() if captured_at is None else captured_at, index)
+
+
+def toy_bundle() -> Bundle:
+    """No files: only what a device asks of its bundle."""
+    facts = EncoderFacts(
+        width=64,
+        height=48,
+        tokens=TOKENS,
+        dims=DIMS,
+        levels=(LEVELS,) * DIMS,
+        layers=LAYERS,
+        macs=0,
+        parameters=0,
+    )
+    manifest = Manifest(
+        format=1,
+        name="toy",
+        version="1",
+        license="Apache-2.0",
+        description="",
+        encoder=facts,
+        decoders={},
+        escalate_below=0.5,
+        roles={},
+        sha256={},
+        training={},
+        figures={},
+    )
+    bundle = Bundle(Path("toy"), manifest, BUNDLE_ID)
+    bundle.__dict__["tables"] = TABLES
+    return bundle
+
+
+class FakeEncoder:
+    """The symbols tell the grey value of the image, in base 5."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.fault: Exception | None = None
+
+    def encode(self, image: Image) -> Encoding:
+        self.calls += 1
+        if self.fault is not None:
+            raise self.fault
+        value = int(image[0, 0, 0])
+        digits = [value // 5**power % 5 for power in range(TOKENS * DIMS)]
+        symbols = np.array(digits, np.uint8).reshape(TOKENS, DIMS)
+        return Encoding(symbols, symbols.astype(np.float32))
+
+
+class FakeCamera:
+    """Gives what the test puts in; hangs, fails or ends on demand."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.closed = 0
+        self.missing = False
+        self._script: list[Frame | CameraError | None] = []
+        self._changed = threading.Condition()
+        self._released = False
+
+    def open(self) -> FakeCamera:
+        self.opened += 1
+        if self.missing:
+            raise CameraError("it is not there")
+        return self
+
+    def show(self, *values: int) -> None:
+        self._add(*(frame(value, index) for index, value in enumerate(values)))
+
+    def fail(self, words: str = "it delivers nothing") -> None:
+        self._add(CameraError(words))
+
+    def end(self) -> None:
+        self._add(None)
+
+    def read(self) -> Frame | None:
+        """Hangs while there is nothing to give."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._script or self._released)
+            if self._released:
+                return None
+            what = self._script.pop(0)
+        if isinstance(what, CameraError):
+            raise what
+        return what
+
+    def interrupt(self) -> None:
+        """As with a driver that hangs: no effect."""
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def release(self) -> None:
+        """Let every read return, so that no thread outlives its test."""
+        with self._changed:
+            self._released = True
+            self._changed.notify_all()
+
+    def _add(self, *what: Frame | CameraError | None) -> None:
+        with self._changed:
+            self._script += what
+            self._changed.notify_all()
+
+
+class BlinkingCamera:
+    """Each frame differs from the one before, twenty a second."""
+
+    def __init__(self) -> None:
+        self._index = 0
+        self._ended = threading.Event()
+
+    def read(self) -> Frame | None:
+        self._ended.wait(0.05)
+        self._index += 1
+        return frame(self._index * 20 % 256, self._index)
+
+    def interrupt(self) -> None:
+        self._ended.set()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def counters() -> Counters:
+    return Counters()
+
+
+@pytest.fixture
+def encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest.fixture
+def camera() -> Iterator[FakeCamera]:
+    camera = FakeCamera()
+    yield camera
+    camera.release()
+
+
+@pytest.fixture
+def new_camera() -> Iterator[Callable[[], FakeCamera]]:
+    cameras: list[FakeCamera] = []
+
+    def make() -> FakeCamera:
+        cameras.append(FakeCamera())
+        return cameras[-1]
+
+    yield make
+    for camera in cameras:
+        camera.release()
+
+
+@pytest.fixture
+def new_frame() -> NewFrame:
+    return frame
+
+
+@pytest.fixture
+def bundle() -> Bundle:
+    return toy_bundle()
+
+
+@pytest.fixture
+def wait_until() -> WaitUntil:
+    return until

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from aiflow.common.errors import StorageError
+from aiflow.common.metrics import Counters
+from aiflow.device import courier as module
+from aiflow.device.courier import MAX_POSTED, Courier
+from aiflow.device.sender import Sender
+
+if TYPE_CHECKING:
+    from tests.device.conftest import WaitUntil
+
+
+class FakeSender:
+    def __init__(self) -> None:
+        self.steps = 0
+        self.pause_s = 1000.0
+        self.calls: list[str] = []
+        self.fault: Exception | None = None
+        self.open = threading.Event()
+        self.open.set()
+
+    def step(self, now: float) -> float:
+        self.open.wait(10)
+        self.steps += 1
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        return self.pause_s
+
+    def again(self, now: float) -> None:
+        self.calls.append("again")
+
+    def receipt(self, ranges: list[range]) -> None:
+        self.calls.append(f"receipt {ranges}")
+
+
+@pytest.fixture
+def sender() -> FakeSender:
+    return FakeSender()
+
+
+@pytest.fixture
+def faults() -> list[StorageError]:
+    return []
+
+
+@pytest.fixture
+def courier(
+    sender: FakeSender, faults: list[StorageError], counters: Counters
+) -> Iterator[Courier]:
+    courier = Courier(counters, faults.append)
+    courier.add("door", cast("Sender", sender))
+    courier.start()
+    yield courier
+    courier.stop()
+
+
+def connect(courier: Courier) -> None:
+    courier.connected()
+    courier.node("e1", online=True)
+
+
+def test_sleeps_until_something_happens_or_is_due(
+    courier: Courier, sender: FakeSender, wait_until: WaitUntil
+) -> None:
+    courier.wake()
+    assert sender.steps == 0, "nobody is there"
+    connect(courier)
+    wait_until(lambda: sender.steps == 1, "the connection does not wake it")
+    events: list[Callable[[], None]] = [
+        courier.wake,
+        lambda: courier.receipt("door", [range(3)]),
+        lambda: courier.node("e2", online=True),
+    ]
+    for number, event in enumerate(events, start=2):
+        event()
+        wait_until(lambda: sender.steps == number, "an event does not wake it")  # noqa: B023
+    assert sender.calls == ["again", "again", "receipt [range(0, 3)]", "again"]
+    sender.pause_s = 0.01
+    courier.wake()
+    wait_until(lambda: sender.steps >= 8, "time does not wake it")
+
+
+def test_connection_that_is_lost_stops_the_sending(
+    courier: Courier, sender: FakeSender, wait_until: WaitUntil
+) -> None:
+    connect(courier)
+    wait_until(lambda: sender.steps == 1, "not connected")
+    courier.disconnected()
+    wait_until(lambda: not courier._posted, "not heard")
+    courier.wake()
+    courier.node("e1", online=False)
+    wait_until(lambda: not courier._posted, "not heard")
+    assert sender.steps == 1
+
+
+def test_what_others_say_is_bounded(
+    courier: Courier, sender: FakeSender, counters: Counters, wait_until: WaitUntil
+) -> None:
+    sender.open.clear()
+    connect(courier)
+    wait_until(lambda: not courier._posted, "not connected")
+    for _ in range(MAX_POSTED + 7):
+        courier.receipt("door", [range(1)])
+    courier.disconnected()
+    assert counters.value("aiflow_orders_dropped_total") == 7
+    assert len(courier._posted) == MAX_POSTED + 1
+    sender.open.set()
+    wait_until(lambda: not courier._posted, "not worked off")
+
+
+def test_fault_passes(
+    courier: Courier,
+    sender: FakeSender,
+    faults: list[StorageError],
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    sender.fault = StorageError("no space left on the disk")
+    connect(courier)
+    wait_until(lambda: sender.steps >= 2, "not tried again")
+    assert [str(fault) for fault in faults] == ["no space left on the disk"]
+    assert "Traceback" not in caplog.text
+    sender.fault = ZeroDivisionError()
+    courier.wake()
+    wait_until(lambda: sender.steps >= 4, "not tried again")
+    assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"

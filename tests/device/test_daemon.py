@@ -1,0 +1,473 @@
+"""A device on a real broker, with a toy encoder and a camera that the test plays."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aiflow.common.bundle import Bundle
+from aiflow.common.codec import decompress
+from aiflow.common.config import Broker
+from aiflow.common.errors import AiflowError, ConfigError
+from aiflow.common.messages import Descriptor, DeviceStats
+from aiflow.common.metrics import Counters
+from aiflow.common.mqtt import Properties, Session
+from aiflow.common.wire import (
+    Context,
+    Kind,
+    Packet,
+    RefineOrder,
+    pack_receipt,
+    pack_refine_order,
+    unpack,
+)
+from aiflow.device import capture, daemon, sender
+from aiflow.device.camera import Camera
+from aiflow.device.config import DeviceConfig
+from aiflow.device.daemon import Device
+from aiflow.device.outbox import Outbox
+
+if TYPE_CHECKING:
+    from tests.conftest import Mosquitto
+    from tests.device.conftest import FakeCamera, FakeEncoder, WaitUntil
+
+NewDevice = Callable[..., Device]
+
+
+class Watcher:
+    """Hears everything under `aiflow/`, and may speak."""
+
+    def __init__(self, port: int, wait_until: WaitUntil) -> None:
+        self._until = wait_until
+        self._lock = threading.Lock()
+        self._messages: list[tuple[str, bytes, Properties]] = []
+        self.session = Session(Broker(port=port), "watcher")
+        self.session.subscribe("aiflow/#", 1, self._take)
+        self.session.start()
+        self.session.wait_connected(10)
+
+    def _take(self, topic: str, payload: bytes, properties: Properties) -> None:
+        with self._lock:
+            self._messages.append((topic, payload, properties))
+
+    def all(self, topic: str) -> list[bytes]:
+        with self._lock:
+            return [payload for heard, payload, _ in self._messages if heard == topic]
+
+    def last(self, topic: str) -> bytes:
+        return (self.all(topic) or [b""])[-1]
+
+    def properties(self, topic: str) -> Properties:
+        with self._lock:
+            return next(one for heard, _, one in self._messages if heard == topic)
+
+    def hears(self, topic: str, payload: bytes) -> None:
+        self._until(lambda: self.last(topic) == payload, f"{topic} is {self.last(topic)!r}")
+
+    def says(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        assert self.session.publish(topic, payload, qos=1, retain=retain)
+
+    def packets(self, camera: str = "door") -> list[Packet]:
+        """Of the session that the latest descriptor tells of."""
+        topic = f"aiflow/pi/{camera}/"
+        self._until(lambda: self.all(topic + "descriptor"), "no descriptor")
+        descriptor = Descriptor.from_json(self.last(topic + "descriptor"))
+        context = Context("pi", camera, descriptor.epoch_ms)
+        return [unpack(payload, context) for payload in self.all(topic + "embedding")]
+
+    def sequences(self) -> list[int]:
+        return [packet.sequence for packet in self.packets()]
+
+
+@pytest.fixture
+def watcher(mosquitto: Mosquitto, wait_until: WaitUntil) -> Iterator[Watcher]:
+    watcher = Watcher(mosquitto.port, wait_until)
+    yield watcher
+    watcher.session.close(drain_s=0)
+
+
+@pytest.fixture
+def cameras(new_camera: Callable[[], FakeCamera]) -> dict[str, FakeCamera]:
+    """By uri."""
+    return {"0": new_camera(), "1": new_camera()}
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, counters: Counters) -> Iterator[Outbox]:
+    path = tmp_path / "outbox.sqlite"
+    with Outbox(path, max_entries=1000, max_bytes=10**6, counters=counters) as outbox:
+        yield outbox
+
+
+@pytest.fixture
+def fatal_faults() -> list[AiflowError]:
+    return []
+
+
+@pytest.fixture
+def new_device(
+    mosquitto: Mosquitto,
+    bundle: Bundle,
+    encoder: FakeEncoder,
+    cameras: dict[str, FakeCamera],
+    outbox: Outbox,
+    fatal_faults: list[AiflowError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[NewDevice]:
+    counters = outbox.counters
+
+    def opened(uri: str, fps: float, width: int | None, height: int | None) -> Camera:
+        return cameras[uri].open()
+
+    monkeypatch.setattr(daemon, "open_camera", opened)
+    monkeypatch.setattr(capture, "BACKOFF_S", (0.01, 0.05))
+    monkeypatch.setattr(sender, "SETTLE_S", 0.02)
+    devices: list[Device] = []
+
+    def make(**settings: object) -> Device:
+        filled = {
+            "device": "pi",
+            "broker": Broker(port=mosquitto.port),
+            "camera": [{"name": "door", "uri": "0"}],
+            "sending": {"resend_after_s": 30},
+            **settings,
+        }
+        config = DeviceConfig.model_validate(filled)
+        device = Device(config, bundle, encoder, outbox, counters, fatal_faults.append)
+        devices.append(device)
+        device.start()
+        return device
+
+    yield make
+    for device in devices:
+        device.stop()
+
+
+@pytest.fixture
+def camera(cameras: dict[str, FakeCamera]) -> FakeCamera:
+    return cameras["0"]
+
+
+def test_topics_of_a_device(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    bundle: Bundle,
+    wait_until: WaitUntil,
+) -> None:
+    device = new_device()
+    watcher.hears("aiflow/pi/available", b"online")
+    watcher.hears("aiflow/pi/door/status", b"offline")
+    watcher.hears("aiflow/pi/door/enabled/state", b"ON")
+    camera.show(100)
+    watcher.hears("aiflow/pi/door/status", b"online")
+    wait_until(watcher.packets, "not sent")
+    (packet,) = watcher.packets()
+    assert (packet.kind, packet.sequence, packet.layers) == (Kind.KEY, 0, 2)
+    assert decompress(packet.body, bundle.tables, layers=2).shape == (6, 3)
+    expiry_s = watcher.properties("aiflow/pi/door/embedding").expiry_s
+    assert expiry_s is not None
+    assert 50 < expiry_s <= 60
+    descriptor = Descriptor.from_json(watcher.last("aiflow/pi/door/descriptor"))
+    assert (descriptor.width, descriptor.height, descriptor.synthetic) == (64, 48, False)
+    assert (descriptor.bundle, descriptor.layers) == (bundle.id, (4, 6))
+    device.stop()
+    watcher.hears("aiflow/pi/door/status", b"offline")
+    watcher.hears("aiflow/pi/available", b"offline")
+
+
+def test_states_are_retained(
+    mosquitto: Mosquitto, new_device: NewDevice, camera: FakeCamera, wait_until: WaitUntil
+) -> None:
+    device = new_device()
+    camera.show(100)
+    wait_until(lambda: device.stats().cameras["door"]["status"] == "online", "not online")
+    device.stop()
+    late = Watcher(mosquitto.port, wait_until)
+    for topic, payload in {
+        "available": b"offline",
+        "door/status": b"offline",
+        "door/enabled/state": b"ON",
+    }.items():
+        late.hears(f"aiflow/pi/{topic}", payload)
+    wait_until(lambda: late.all("aiflow/pi/door/descriptor"), "no descriptor")
+    assert late.all("aiflow/pi/door/embedding") == []
+    late.session.close()
+
+
+def test_receipt_empties_the_outbox(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    wait_until: WaitUntil,
+) -> None:
+    new_device()
+    for value in (50, 100, 150):
+        camera.show(value)
+        wait_until(lambda: outbox.entries == value // 50, "not accepted")  # noqa: B023
+    wait_until(lambda: watcher.sequences() == [0, 1, 2], "not sent")
+    watcher.says("aiflow/pi/door/receipt", pack_receipt([0, 2]))
+    wait_until(lambda: outbox.entries == 1, "not removed")
+    assert [entry.sequence for entry in outbox.after("door", -1, 9)] == [1]
+
+
+def test_frame_without_receipt_is_sent_again(
+    watcher: Watcher, new_device: NewDevice, camera: FakeCamera, wait_until: WaitUntil
+) -> None:
+    new_device(sending={"resend_after_s": 0.1, "resend_max_s": 0.1})
+    camera.show(100)
+    wait_until(lambda: watcher.sequences()[:3] == [0, 0, 0], "not sent again")
+
+
+def test_nothing_is_lost_when_the_broker_is_killed(
+    mosquitto: Mosquitto,
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    wait_until: WaitUntil,
+) -> None:
+    watcher.session.announce("aiflow/edge/e1/available", b"online")
+    device = new_device()
+    camera.show(50)
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    mosquitto.kill()
+    wait_until(lambda: not device.stats().values["connected"], "the loss is not noticed")
+    camera.show(100)
+    wait_until(lambda: outbox.entries == 2, "not accepted")
+    mosquitto.start()
+    wait_until(lambda: {0, 1} <= set(watcher.sequences()[1:]), "not sent after the restart")
+    wait_until(lambda: watcher.all("aiflow/pi/available")[1:], "not announced again")
+    watcher.says("aiflow/pi/door/receipt", pack_receipt([0, 1]))
+    wait_until(lambda: outbox.entries == 0, "deaf after the restart")
+
+
+def test_device_that_starts_before_its_broker(
+    mosquitto: Mosquitto,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    wait_until: WaitUntil,
+) -> None:
+    mosquitto.stop()
+    new_device()
+    camera.show(100)
+    wait_until(lambda: outbox.entries == 1, "not accepted")
+    mosquitto.start()
+    watcher = Watcher(mosquitto.port, wait_until)
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    watcher.session.close()
+
+
+def test_edge_that_comes_back_gets_everything_at_once(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    wait_until: WaitUntil,
+) -> None:
+    watcher.says("aiflow/edge/e1/available", b"online", retain=True)
+    new_device()
+    camera.show(50)
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    watcher.says("aiflow/edge/e1/available", b"offline", retain=True)
+    wait_until(lambda: watcher.last("aiflow/edge/e1/available") == b"offline", "not said")
+    camera.show(100)
+    wait_until(lambda: outbox.entries == 2, "not accepted")
+    watcher.says("aiflow/edge/e1/available", b"online", retain=True)
+    wait_until(lambda: set(watcher.sequences()[1:]) >= {0, 1}, "not sent again")
+    assert watcher.sequences().count(1) == 1, "frame 1 was sent to nobody"
+
+
+def test_refine_orders(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    counters: Counters,
+    wait_until: WaitUntil,
+) -> None:
+    new_device(layers=1)
+    camera.show(100)
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    watcher.says("aiflow/pi/door/refine", pack_refine_order(RefineOrder(0, 1, 1)))
+    wait_until(lambda: watcher.packets()[1:], "no refinement")
+    refined = watcher.packets()[1]
+    assert (refined.kind, refined.sequence, refined.first_layer) == (Kind.REFINE, 0, 1)
+    watcher.says("aiflow/pi/door/refine", pack_refine_order(RefineOrder(0, 0, 0)))
+    wait_until(lambda: counters.value("aiflow_refine_orders_total", answer="key"), "not heard")
+    camera.show(100)
+    wait_until(lambda: watcher.sequences() == [0, 0, 1], "no new key frame of a still scene")
+    assert counters.value("aiflow_published_bytes_total", kind="refine") > 0
+    assert counters.value("aiflow_published_bytes_total", kind="key") > 0
+
+
+def test_camera_is_turned_off_and_on(
+    watcher: Watcher, new_device: NewDevice, camera: FakeCamera, wait_until: WaitUntil
+) -> None:
+    new_device()
+    camera.show(50)
+    watcher.hears("aiflow/pi/door/status", b"online")
+    watcher.says("aiflow/pi/door/enabled/set", b"OFF")
+    watcher.hears("aiflow/pi/door/status", b"disabled")
+    watcher.hears("aiflow/pi/door/enabled/state", b"OFF")
+    camera.show(100)
+    wait_until(lambda: camera.closed == 1, "not closed")
+    watcher.says("aiflow/pi/door/enabled/set", b"ON")
+    watcher.hears("aiflow/pi/door/enabled/state", b"ON")
+    camera.show(150)
+    watcher.hears("aiflow/pi/door/status", b"online")
+    wait_until(lambda: watcher.sequences() == [0, 1], "the frame while it was off was not shown")
+
+
+def test_rubbish_is_counted_and_disturbs_nothing(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    counters: Counters,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    new_device()
+    watcher.hears("aiflow/pi/door/enabled/state", b"ON")
+    for leaf in ("receipt", "refine", "enabled/set"):
+        for payload in (b"", b"\x00", b"\x14", b"\xff" * 40, bytes(5000)):
+            watcher.says(f"aiflow/pi/door/{leaf}", payload)
+    watcher.says("aiflow/edge/e1/available", b"perhaps")
+    watcher.says("aiflow/edge/e1/available", b"online")
+    wait_until(lambda: counters.total("aiflow_mqtt_faults_total") >= 15, "not counted")
+    camera.show(100)
+    wait_until(lambda: watcher.sequences() == [0], "disturbed")
+    assert counters.value("aiflow_mqtt_connects_total") == 1
+    assert "Traceback" not in caplog.text
+
+
+def test_missing_camera_does_not_disturb_another(
+    watcher: Watcher,
+    new_device: NewDevice,
+    cameras: dict[str, FakeCamera],
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cameras["1"].missing = True
+    new_device(camera=[{"name": "door", "uri": 0}, {"name": "yard", "uri": 1}])
+    cameras["0"].show(100)
+    watcher.hears("aiflow/pi/door/status", b"online")
+    watcher.hears("aiflow/pi/yard/status", b"offline")
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    assert caplog.text.count("camera yard: it is not there") == 1
+    cameras["1"].missing = False
+    cameras["1"].show(100)
+    watcher.hears("aiflow/pi/yard/status", b"online")
+    wait_until(lambda: len(watcher.packets("yard")) == 1, "not sent")
+
+
+def test_waiting_frames_of_an_earlier_run_need_no_camera(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    wait_until: WaitUntil,
+) -> None:
+    first = new_device()
+    camera.show(50)
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    first.stop()
+    descriptor = watcher.last("aiflow/pi/door/descriptor")
+    watcher.says("aiflow/pi/door/descriptor", b"", retain=True)
+    watcher.hears("aiflow/pi/door/descriptor", b"")
+    camera.missing = True
+    new_device()
+    watcher.hears("aiflow/pi/door/descriptor", descriptor)
+    wait_until(lambda: watcher.sequences() == [0, 0], "not sent again")
+    watcher.says("aiflow/pi/door/receipt", pack_receipt([0]))
+    wait_until(lambda: outbox.entries == 0, "not removed")
+
+
+def test_refused_publish_raises_an_alarm_and_keeps_the_frame(
+    mosquitto: Mosquitto,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rules = mosquitto.folder / "acl"
+    rules.write_text("topic read #\ntopic write aiflow/pi/available\n")
+    mosquitto.stop()
+    mosquitto.configure(f"acl_file {rules}")
+    mosquitto.start()
+    new_device()
+    camera.show(100)
+    wait_until(lambda: outbox.entries == 1, "not accepted")
+    wait_until(lambda: "refused a message: Not authorized" in caplog.text, "no alarm")
+    assert outbox.entries == 1
+
+
+def test_full_disk_passes_and_a_damaged_outbox_is_fatal(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    fatal_faults: list[AiflowError],
+    wait_until: WaitUntil,
+) -> None:
+    new_device()
+    outbox._database.execute("PRAGMA query_only = ON")
+    camera.show(50)
+    dropped = "aiflow_frames_dropped_total"
+    wait_until(lambda: outbox.counters.value(dropped, reason="storage") == 1, "not counted")
+    camera.show(50)
+    wait_until(lambda: outbox.counters.value(dropped, reason="storage") == 2, "not counted")
+    outbox._database.execute("PRAGMA query_only = OFF")
+    camera.show(50)
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    assert fatal_faults == []
+    outbox.damaged = True
+    outbox._database.execute("PRAGMA query_only = ON")
+    camera.show(100)
+    wait_until(lambda: fatal_faults, "not told")
+
+
+def test_statistics(
+    watcher: Watcher, new_device: NewDevice, camera: FakeCamera, wait_until: WaitUntil
+) -> None:
+    device = new_device()
+    camera.show(100)
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    device.publish_stats()
+    wait_until(lambda: watcher.all("aiflow/pi/stats"), "no statistics")
+    stats = DeviceStats.from_json(watcher.last("aiflow/pi/stats"))
+    assert stats.values["outbox_entries"] == 1
+    assert stats.values["connected"] is True
+    door = stats.cameras["door"]
+    assert (door["captured"], door["accepted"], door["status"]) == (1, 1, "online")
+    assert float(door["encode_ms"]) > 0
+    assert stats.counters["aiflow_mqtt_connects_total"] == 1
+
+
+def test_payloads_carry_a_mac_with_a_key(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    tmp_path: Path,
+    wait_until: WaitUntil,
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("ab" * 16)
+    new_device(key_file=str(path))
+    camera.show(100)
+    wait_until(lambda: watcher.all("aiflow/pi/door/embedding"), "not sent")
+    descriptor = Descriptor.from_json(watcher.last("aiflow/pi/door/descriptor"))
+    assert descriptor.authentication == "blake2s-64"
+    context = Context("pi", "door", descriptor.epoch_ms, bytes.fromhex("ab" * 16))
+    assert unpack(watcher.last("aiflow/pi/door/embedding"), context).sequence == 0
+
+
+def test_more_layers_than_the_bundle_has(new_device: NewDevice) -> None:
+    with pytest.raises(ConfigError, match="layers = 3, but bundle toy has 2; lower it"):
+        new_device(layers=3)

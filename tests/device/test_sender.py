@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pytest
+
+from aiflow.device.outbox import Entry
+from aiflow.device.sender import RETRY_S, SETTLE_S, Peers, Sender
+
+
+class FakeStore:
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+
+    def put(self, *sequences: int) -> None:
+        for sequence in sequences:
+            self.entries[sequence] = Entry(sequence, b"frame %d" % sequence)
+
+    def after(self, sequence: int, limit: int) -> list[Entry]:
+        return [self.entries[one] for one in sorted(self.entries) if one > sequence][:limit]
+
+    def get(self, sequence: int) -> Entry | None:
+        return self.entries.get(sequence)
+
+    def remove(self, sequences: Iterable[int]) -> int:
+        return sum(self.entries.pop(one, None) is not None for one in list(sequences))
+
+
+class FakeBroker:
+    def __init__(self) -> None:
+        self.got: list[int] = []
+        self.takes = math.inf
+
+    def publish(self, entry: Entry) -> bool:
+        if self.takes <= 0:
+            return False
+        self.takes -= 1
+        self.got.append(entry.sequence)
+        return True
+
+    def taken(self) -> list[int]:
+        got, self.got = self.got, []
+        return got
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+@pytest.fixture
+def broker() -> FakeBroker:
+    return FakeBroker()
+
+
+@pytest.fixture
+def sender(store: FakeStore, broker: FakeBroker) -> Sender:
+    return Sender(store, broker.publish, window=4, resend_after_s=5, resend_max_s=20)
+
+
+def test_everything_is_sent_once_in_order(
+    sender: Sender, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.put(0, 1, 2)
+    assert sender.step(0) == 5
+    assert broker.taken() == [0, 1, 2]
+    assert sender.step(1) == 4
+    assert broker.taken() == []
+
+
+def test_nothing_to_do(sender: Sender) -> None:
+    assert sender.step(0) == math.inf
+
+
+def test_window_opens_with_receipts(sender: Sender, store: FakeStore, broker: FakeBroker) -> None:
+    store.put(*range(10))
+    sender.step(0)
+    assert broker.taken() == [0, 1, 2, 3]
+    sender.receipt([range(1, 3)])
+    sender.step(1)
+    assert broker.taken() == [4, 5]
+    assert sorted(store.entries) == [0, 3, 4, 5, 6, 7, 8, 9]
+    assert (sender.in_flight, sender.receipted) == (4, 2)
+
+
+def test_frame_without_receipt_is_sent_again_ever_more_seldom(
+    sender: Sender, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.put(0)
+    times = []
+    now = 0.0
+    for _ in range(6):
+        pause = sender.step(now)
+        assert broker.taken() == [0]
+        times.append(pause)
+        now += pause
+    assert times == [5, 10, 20, 20, 20, 20]
+    assert (sender.sent, sender.resent) == (1, 5)
+
+
+def test_receipt_ends_the_repetition(sender: Sender, store: FakeStore, broker: FakeBroker) -> None:
+    store.put(0, 1)
+    sender.step(0)
+    sender.receipt([range(2)])
+    assert sender.step(100) == math.inf
+    assert broker.taken() == [0, 1]
+    assert store.entries == {}
+
+
+def test_receipt_covers_only_what_was_sent(
+    sender: Sender, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.put(*range(6))
+    sender.step(0)
+    broker.taken()
+    sender.receipt([range(2**40)])
+    assert sorted(store.entries) == [4, 5]
+    sender.step(1)
+    assert broker.taken() == [4, 5]
+
+
+def test_connection_that_comes_back_sends_all_again_at_once(
+    sender: Sender, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.put(0, 1)
+    sender.step(0)
+    sender.receipt([range(1)])
+    store.put(2)
+    broker.taken()
+    sender.again(1)
+    sender.step(1)
+    assert broker.taken() == [1, 2]
+    assert sender.step(1) == 5, "the pauses begin anew"
+
+
+def test_frame_that_the_outbox_dropped_is_not_sent_again(
+    sender: Sender, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.put(0, 1)
+    sender.step(0)
+    broker.taken()
+    del store.entries[0]
+    sender.step(5)
+    assert broker.taken() == [1]
+    assert sender.in_flight == 1
+
+
+def test_session_that_takes_no_more(sender: Sender, store: FakeStore, broker: FakeBroker) -> None:
+    store.put(0, 1, 2)
+    broker.takes = 1
+    assert sender.step(0) == RETRY_S
+    assert broker.taken() == [0]
+    broker.takes = math.inf
+    sender.step(1)
+    assert broker.taken() == [1, 2]
+    broker.takes = 0
+    assert sender.step(20) == RETRY_S
+    broker.takes = math.inf
+    sender.step(21)
+    assert broker.taken() == [0, 1, 2]
+
+
+def test_frames_of_an_earlier_run_are_sent_first(
+    sender: Sender, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.put(70, 71)
+    sender.step(0)
+    store.put(72)
+    sender.step(1)
+    assert broker.taken() == [70, 71, 72]
+
+
+def test_peers_wait_for_a_connection_and_then_for_word_of_a_node() -> None:
+    peers = Peers()
+    assert peers.wait_s(0) == math.inf
+    peers.connected(10)
+    assert peers.wait_s(10) == SETTLE_S
+    assert peers.wait_s(10 + SETTLE_S) == 0
+    peers.disconnected()
+    assert peers.wait_s(20) == math.inf
+
+
+def test_peers_know_who_comes_back() -> None:
+    peers = Peers()
+    peers.connected(0)
+    assert peers.node("a", online=True)
+    assert peers.wait_s(0) == 0, "nobody need be waited for"
+    assert not peers.node("a", online=True), "it has been there"
+    assert not peers.node("a", online=False)
+    assert peers.wait_s(100) == math.inf, "all who spoke are offline"
+    assert not peers.node("b", online=False)
+    assert peers.node("a", online=True)
+    assert peers.wait_s(100) == 0
+    peers.connected(200)
+    assert peers.node("a", online=True), "after a reconnect nothing is certain"
+
+
+def test_peers_are_bounded() -> None:
+    peers = Peers()
+    peers.connected(0)
+    for number in range(1000):
+        peers.node(f"n{number}", online=False)
+    assert not peers.node("one more", online=True)
+    assert len(peers._nodes) == 64

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from aiflow.common.errors import PayloadMalformed, StorageError
+from aiflow.common.metrics import Counters
+from aiflow.common.wire import RefineOrder
+from aiflow.device import capture
+from aiflow.device.camera import Frame, Image
+from aiflow.device.stages import Stages
+from aiflow.device.stream import Stream
+from aiflow.device.unit import CameraUnit
+from aiflow.device.voice import Voice
+
+if TYPE_CHECKING:
+    from tests.device.conftest import FakeCamera, WaitUntil
+
+
+class FakeVoice:
+    def __init__(self) -> None:
+        self.statuses: list[str] = []
+        self.states: list[bool] = []
+        self.sizes: list[tuple[int, ...]] = []
+        self.refinements: list[bytes] = []
+
+    def status(self, status: str) -> None:
+        self.statuses.append(status)
+
+    def enabled(self, *, on: bool) -> None:
+        self.states.append(on)
+
+    def descriptor(self, image: Image) -> bytes:
+        self.sizes.append(image.shape)
+        return b"descriptor"
+
+    def embedding(self, payload: bytes) -> bool:
+        self.refinements.append(payload)
+        return True
+
+
+class FakeStream:
+    """Raises the fault it is given, once."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.described: list[bytes] = []
+        self.fault: Exception | None = None
+        self.stages = Stages()
+        self.looked_at = self.encoded = self.accepted = 0
+
+    def describe(self, descriptor: bytes) -> None:
+        self.described.append(descriptor)
+
+    def offer(self, frame: Frame) -> None:
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        self.frames.append(frame)
+
+    def refine(self, order: RefineOrder) -> bytes | None:
+        return b"refinement" if order.layers else None
+
+
+@pytest.fixture
+def voice() -> FakeVoice:
+    return FakeVoice()
+
+
+@pytest.fixture
+def stream() -> FakeStream:
+    return FakeStream()
+
+
+@pytest.fixture
+def storage_faults() -> list[StorageError]:
+    return []
+
+
+@pytest.fixture
+def new_unit(
+    camera: FakeCamera,
+    voice: FakeVoice,
+    stream: FakeStream,
+    counters: Counters,
+    storage_faults: list[StorageError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., CameraUnit]]:
+    monkeypatch.setattr(capture, "BACKOFF_S", (0.005, 0.02))
+    units: list[CameraUnit] = []
+
+    def make(*, enabled: bool = True) -> CameraUnit:
+        unit = CameraUnit(
+            "door",
+            camera.open,
+            cast("Stream", stream),
+            cast("Voice", voice),
+            stall_s=0.1,
+            counters=counters,
+            on_storage_fault=storage_faults.append,
+        )
+        units.append(unit)
+        unit.start(enabled=enabled)
+        return unit
+
+    yield make
+    for unit in units:
+        unit.stop()
+
+
+def test_frames_reach_the_stream_described_once(
+    new_unit: Callable[..., CameraUnit],
+    camera: FakeCamera,
+    voice: FakeVoice,
+    stream: FakeStream,
+    wait_until: WaitUntil,
+) -> None:
+    unit = new_unit()
+    for value in (1, 2, 3):
+        camera.show(value)
+        wait_until(lambda: len(stream.frames) == value, "no frame")  # noqa: B023
+    assert voice.sizes == [(48, 64, 3)]
+    assert stream.described == [b"descriptor"]
+    assert (voice.statuses, voice.states) == (["offline", "online"], [True])
+    assert unit.stats()["captured"] == 3
+    unit.stop()
+    assert voice.statuses[-1] == "offline"
+
+
+def test_camera_is_closed_and_opened_by_order(
+    new_unit: Callable[..., CameraUnit],
+    camera: FakeCamera,
+    voice: FakeVoice,
+    stream: FakeStream,
+    wait_until: WaitUntil,
+) -> None:
+    unit = new_unit()
+    camera.show(1)
+    wait_until(lambda: voice.statuses[-1] == "online", "not online")
+    unit.enable_order(b"OFF")
+    assert (voice.statuses[-1], voice.states[-1]) == ("disabled", False)
+    camera.show(2)
+    wait_until(lambda: camera.closed == 1, "not closed")
+    unit.enable_order(b"ON")
+    assert voice.states == [True, False, True]
+    camera.show(3)
+    wait_until(lambda: voice.statuses[-1] == "online", "not online again")
+    wait_until(lambda: len(stream.frames) == 2, "no frame")
+    assert "disabled" not in voice.statuses[voice.statuses.index("disabled") + 1 :]
+
+
+def test_camera_that_is_off_from_the_start(
+    new_unit: Callable[..., CameraUnit], camera: FakeCamera, voice: FakeVoice
+) -> None:
+    new_unit(enabled=False)
+    assert camera.opened == 0
+    assert (voice.statuses, voice.states) == (["disabled"], [False])
+
+
+@pytest.mark.parametrize("payload", [b"", b"on", b"1", b"\xff" * 1000])
+def test_other_orders_are_malformed(
+    new_unit: Callable[..., CameraUnit], voice: FakeVoice, payload: bytes
+) -> None:
+    unit = new_unit()
+    with pytest.raises(PayloadMalformed, match="is turned ON or OFF, not"):
+        unit.enable_order(payload)
+    assert voice.states == [True]
+
+
+def test_camera_that_hangs_is_noticed_without_anybody_asking(
+    new_unit: Callable[..., CameraUnit],
+    camera: FakeCamera,
+    voice: FakeVoice,
+    counters: Counters,
+    wait_until: WaitUntil,
+) -> None:
+    new_unit()
+    camera.show(1)
+    wait_until(lambda: voice.statuses[-1] == "online", "not online")
+    wait_until(lambda: voice.statuses[-1] == "offline", "the stall is not noticed")
+    wait_until(lambda: camera.opened >= 2, "not opened anew")
+    camera.show(2, 3)
+    wait_until(lambda: voice.statuses[-1] == "online", "not online again")
+    assert counters.value("aiflow_camera_stalls_total") >= 1
+
+
+def test_orders_are_carried_out(
+    new_unit: Callable[..., CameraUnit], voice: FakeVoice, wait_until: WaitUntil
+) -> None:
+    unit = new_unit()
+    unit.slot.order(RefineOrder(1, 0, 0))
+    unit.slot.order(RefineOrder(1, 1, 1))
+    wait_until(lambda: voice.refinements == [b"refinement"], "not carried out")
+
+
+def test_fault_costs_one_frame(
+    new_unit: Callable[..., CameraUnit],
+    camera: FakeCamera,
+    stream: FakeStream,
+    counters: Counters,
+    storage_faults: list[StorageError],
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    new_unit()
+    for number, fault in enumerate(
+        [StorageError("no space left on the disk"), PayloadMalformed("too long")], start=1
+    ):
+        stream.fault = fault
+        camera.show(1)
+        wait_until(lambda: stream.fault is None, "no frame")
+        camera.show(2)
+        wait_until(lambda: len(stream.frames) == number, "the stream has stopped")  # noqa: B023
+    assert [str(fault) for fault in storage_faults] == ["no space left on the disk"]
+    assert counters.value("aiflow_stream_faults_total", reason="storage") == 1
+    assert counters.value("aiflow_stream_faults_total", reason="malformed") == 1
+    assert "Traceback" not in caplog.text
+    stream.fault = ZeroDivisionError()
+    camera.show(1)
+    wait_until(lambda: stream.fault is None, "no frame")
+    camera.show(2)
+    wait_until(lambda: len(stream.frames) == 3, "the stream has stopped")
+    assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
