@@ -54,18 +54,13 @@ def run(
     main = Encoder(models["onnx_int8"], bundle.input_size, bundle.levels)
     symbols = {split: encode(main, sample.images) for split, sample in samples.items()}
     test = samples["test"]
-    tiers = {
-        name: measure(bundle, tier, symbols["test"], test).as_json()
-        for name, tier in TIERS
-    }
+    tiers = {name: measure(bundle, tier, symbols["test"], test).as_json() for name, tier in TIERS}
     for split in ("hard", "heldout"):
         scores = measure(bundle, "cloud", symbols[split], samples[split])
         tiers[f"cloud_{split}"] = scores.as_json()
     for name, figures in tiers.items():
         say(f"{name:14} F1 {figures['fact_f1']}  exact {figures['exact_rate']}")
-    by_encoder = {
-        name: {"fact_f1": _f1_of(bundle, model, test)} for name, model in models.items()
-    }
+    by_encoder = {name: {"fact_f1": _f1_of(bundle, model, test)} for name, model in models.items()}
     facts = bundle.manifest
     if plot is not None:
         draw_grid(bundle, test, symbols["test"], plot)
@@ -194,9 +189,7 @@ def _f1_of(bundle: Bundle, model: Model, sample: Sample) -> float:
     return round(measure(bundle, "cloud", symbols, sample).fact_f1, 4)
 
 
-def draw_grid(
-    bundle: Bundle, sample: Sample, symbols: NDArray[np.uint8], folder: Path
-) -> None:
+def draw_grid(bundle: Bundle, sample: Sample, symbols: NDArray[np.uint8], folder: Path) -> None:
     """A page of pictures with truth and captions, for people to look at."""
     import matplotlib as mpl  # noqa: PLC0415  (only for those who want the plot)
 

@@ -308,8 +308,8 @@ class Session:
         _properties: PahoProperties | None,
     ) -> None:
         if self._link is not None and not self._closing.is_set():
-            said = flags.is_disconnect_packet_from_server
-            log.warning("lost %s: %s", self._where, Reason.of(code) if said else "no connection")
+            why = f": {Reason.of(code)}" if flags.is_disconnect_packet_from_server else ""
+            log.warning("lost the connection to %s%s", self._where, why)
 
     def _disconnected(self) -> bool:
         """Tell everybody; returns whether there had been a connection for long enough."""

@@ -147,7 +147,7 @@ class Capture:
     def _failed(self, fault: str) -> None:
         if fault != self._fault:  # the same one over and over is told once
             self._fault = fault
-            log.warning("camera %s: %s; it is opened again until it works", self._name, fault)
+            log.warning("camera %s: %s (it is opened again until it works)", self._name, fault)
         self._on_status("offline")
 
 

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.common.street import pose, splits
+from aiflow.common.street.animation import Street
 from aiflow.common.street.render import render
 from aiflow.common.street.scene import Scene
 from aiflow.common.street.sensor import expose
@@ -126,3 +128,30 @@ def scenes(spec: Spec) -> list[Scene]:
         scene_of(world, spec.split, splits.rng(spec.split, spec.seed, index))
         for index in range(spec.count)
     ]
+
+
+STREAM_SEEDS = 1_000_000
+"""Live streets from this seed on are for training; everybody else uses smaller ones."""
+STREAM_FPS = 2.0
+
+
+def stream(seed: int, count: int, spec: Spec) -> NDArray[np.uint8]:
+    """Frames uint8 (count, H, W, 3) of a live street at two frames a second."""
+    cv2.setNumThreads(1)
+    live = Street(STREAM_SEEDS + seed)
+    size = (spec.width, spec.height)
+    return np.stack(
+        [
+            cv2.resize(
+                live.frame(index / STREAM_FPS, spec.size).image, size, interpolation=cv2.INTER_AREA
+            )
+            for index in range(count)
+        ]
+    )
+
+
+def streams(seed: int, streets: int, count: int, spec: Spec, workers: int) -> Iterator[Any]:
+    """Frames of several live streets, one after the other."""
+    seeds = range(seed * 1000, seed * 1000 + streets)
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(stream, seeds, [count] * streets, [spec] * streets)

@@ -17,10 +17,12 @@ class _Section(BaseModel):
 
 
 class DataRecipe(_Section):
-    """How many pictures are rendered."""
+    """How many pictures are rendered, and how many live streets of how many frames."""
 
     train: int = Field(ge=64)
     calibration: int = Field(ge=64)
+    streets: int = Field(ge=1)
+    street_frames: int = Field(ge=2)
 
 
 class EncoderRecipe(_Section):

@@ -1,6 +1,6 @@
 """Make a bundle: `scripts/train [RECIPE] [--out DIR] [--install]`.
 
-    render -> encoder -> tokens -> tables -> decoders -> export -> calibrate -> manifest
+    render -> encoder -> tokens, streams -> tables -> decoders -> export -> calibrate -> manifest
 
 Every stage leaves its result in `runs/<recipe>-<digest>/`; what is there is not made again,
 so an interrupted run goes on where it stopped.
@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import multiprocessing
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -34,7 +37,7 @@ from aiflow.training.calibrate import calibrate
 from aiflow.training.decoder import Decoder, DecoderShape
 from aiflow.training.encoder import Encoder, EncoderShape
 from aiflow.training.export import export_decoder, export_encoder, quantize_encoder
-from aiflow.training.fit_tables import fit_tables
+from aiflow.training.fit_tables import fit_delta, fit_tables
 from aiflow.training.labels import LabelSpace
 from aiflow.training.manifest import hashes, write_manifest
 from aiflow.training.progress import Bar
@@ -57,7 +60,6 @@ class Run:
         self.space = LabelSpace.of(street())
         self.tokenizer = build_tokenizer(phrases())
         self.bundle = folder / "bundle"
-        self.seconds: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self.bundle.mkdir(exist_ok=True)
 
@@ -105,10 +107,33 @@ class Run:
                 bar.show(shard + 1)
         np.save(self.folder / "symbols.npy", np.concatenate(parts))
 
+    def stream(self) -> None:
+        """Cache the task tokens of live streets: pairs of frames that follow each other."""
+        encoder, data = self.load_encoder(), self.recipe.data
+        before, after = [], []
+        frames = dataset.streams(
+            self.recipe.seed,
+            data.streets,
+            data.street_frames,
+            self.spec("train"),
+            self.recipe.threads,
+        )
+        with Bar("streets", data.streets) as bar:
+            for done, images in enumerate(frames, start=1):
+                symbols = symbols_of(encoder, images)
+                before.append(symbols[:-1])
+                after.append(symbols[1:])
+                bar.show(done)
+        pairs = np.stack([np.concatenate(before), np.concatenate(after)])
+        np.save(self.folder / "stream.npy", pairs)
+
     def tables(self) -> None:
-        """Fit the codec's tables."""
+        """Fit the codec's tables, for frames that stand alone and for changes."""
+        levels, slots = self.shape.levels, self.shape.slots
+        before, after = np.load(self.folder / "stream.npy")
+        delta = fit_delta(before, after, levels, slots)
         symbols = np.load(self.folder / "symbols.npy")
-        fit_tables(symbols, self.shape.levels, self.shape.slots).save(self.bundle / "tables.npz")
+        fit_tables(symbols, levels, slots, delta).save(self.bundle / "tables.npz")
 
     def captions(self) -> None:
         """Write reference captions of the training scenes as token ids."""
@@ -254,42 +279,60 @@ class Run:
         )
 
     def _seconds(self) -> dict[str, float]:
-        path = self.folder / "seconds.json"
-        return dict(json.loads(path.read_text())) if path.exists() else {}
+        """How long each stage took, of those that are done."""
+        return {
+            path.stem: float(path.read_text(encoding="utf-8"))
+            for path in sorted(self.folder.glob("*.seconds"))
+        }
 
     def _write_json(self, name: str, value: Any) -> None:
         (self.folder / name).write_text(json.dumps(value) + "\n", encoding="utf-8")
 
     def stage(self, name: str, work: Callable[[], None]) -> None:
         """Run a stage unless it is done; remember how long it took."""
-        seconds = self._seconds()
-        if name in seconds:
+        done = self.folder / f"{name}.seconds"
+        if done.exists():
             log.info("%s: done before", name)
             return
         began = time.monotonic()
         work()
-        seconds[name] = time.monotonic() - began
-        self._write_json("seconds.json", seconds)
-        log.info("%s: %.0f s", name, seconds[name])
+        done.write_text(f"{time.monotonic() - began:.1f}\n", encoding="utf-8")
+        log.info("%s: %s s", name, done.read_text(encoding="utf-8").strip())
 
 
 def make(recipe: recipes.Recipe, out: Path) -> Path:
     """Run all stages; returns the bundle's folder."""
-    torch.set_num_threads(recipe.threads)
-    torch.use_deterministic_algorithms(mode=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    torch.set_flush_denormal(True)
+    _set_up_torch(recipe.threads)
     run = Run(recipe, out / f"{recipe.name}-{recipe.digest}")
     run.stage("render", run.render)
     run.stage("encoder", run.encoder)
     run.stage("tokens", run.tokens)
+    run.stage("stream", run.stream)
     run.stage("tables", run.tables)
     run.stage("captions", run.captions)
-    for tier in recipe.decoders:
-        run.stage(f"decoder {tier}", lambda tier=tier: run.decoder(tier))  # type: ignore[misc]
+    # Side by side, a thread each: small matrices do not gain from a second thread.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(recipe.threads, mp_context=spawn) as pool:
+        list(pool.map(partial(train_one, recipe, run.folder), recipe.decoders))
     run.stage("export", run.export)
     run.stage("finish", run.finish)
     return run.bundle
+
+
+def train_one(recipe: recipes.Recipe, folder: Path, tier: str) -> None:
+    """Train one decoder in a process of its own."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _set_up_torch(threads=1)
+    run = Run(recipe, folder)
+    run.stage(f"decoder-{tier}", partial(run.decoder, tier))
+
+
+def _set_up_torch(threads: int) -> None:
+    """Make results repeatable, and slow denormal numbers impossible."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.set_flush_denormal(True)
 
 
 def _parameters(module: torch.nn.Module) -> int:

@@ -61,7 +61,9 @@ def meanings(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     values: list[int] = []
     order: dict[tuple[str, str], int] = {}
     for token in range(tokenizer.get_vocab_size()):
-        stated = [m for m in known.get(tokenizer.id_to_token(token), ()) if m[0] in FACT_CLASSES]
+        stated = [
+            m for m in known.get(tokenizer.id_to_token(token) or "", ()) if m[0] in FACT_CLASSES
+        ]
         if not stated:
             kinds.append(-1)
             values.append(-1)

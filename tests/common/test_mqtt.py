@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.conftest import Mosquitto
 
 NewSession = Callable[..., Session]
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Inbox:
@@ -297,6 +297,21 @@ def test_unacknowledged_alias_is_never_sent_again_after_a_restart(
     assert inbox.payloads(2) == [b"3", b"3"]
     assert inbox.empty
     assert session.counters.value("aiflow_mqtt_connects_total") == 2, "the broker threw us out"
+
+
+def test_broker_that_falls_silent_is_noticed_by_keepalive(
+    mosquitto: Mosquitto, new_session: NewSession
+) -> None:
+    session = new_session(Broker(port=mosquitto.port, keepalive_s=2))
+    session.wait_connected(PATIENCE_S)
+    mosquitto.signal(signal.SIGSTOP)
+    acks = Acks()
+    began = time.monotonic()
+    session.publish("a", b"1", qos=1, on_accepted=acks)
+    assert acks.get() is None
+    assert time.monotonic() - began < 10
+    mosquitto.signal(signal.SIGCONT)
+    until(lambda: session.connected, "not connected again")
 
 
 def test_what_is_not_acknowledged_is_bounded(mosquitto: Mosquitto, new_session: NewSession) -> None:

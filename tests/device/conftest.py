@@ -20,7 +20,7 @@ from aiflow.device.encoder import Encoding
 TOKENS, DIMS, LEVELS, LAYERS = 6, 3, 5, (4, 6)
 TABLES = Tables.uniform(TOKENS, DIMS, LEVELS, layers=LAYERS)
 BUNDLE_ID = "ab" * 32
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 NewFrame = Callable[..., Frame]
 WaitUntil = Callable[[Callable[[], object], str], None]

@@ -48,7 +48,7 @@ class Watcher:
         self.session = Session(Broker(port=port), "watcher")
         self.session.subscribe("aiflow/#", 1, self._take)
         self.session.start()
-        self.session.wait_connected(10)
+        self.session.wait_connected(30)
 
     def _take(self, topic: str, payload: bytes, properties: Properties) -> None:
         with self._lock:
@@ -185,7 +185,8 @@ def test_states_are_retained(
 ) -> None:
     device = new_device()
     camera.show(100)
-    wait_until(lambda: device.stats().cameras["door"]["status"] == "online", "not online")
+    wait_until(lambda: device.stats().cameras["door"]["accepted"] == 1, "not accepted")
+    wait_until(lambda: device.stats().values["connected"], "not connected")
     device.stop()
     late = Watcher(mosquitto.port, wait_until)
     for topic, payload in {

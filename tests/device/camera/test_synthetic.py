@@ -47,7 +47,7 @@ def test_frames_that_came_too_late_to_be_read_are_left_out() -> None:
     assert first is not None
     assert late is not None
     assert late.index >= 9
-    assert abs(time.time() - late.captured_at) < 0.1
+    assert abs(time.time() - late.captured_at) < 1
 
 
 def test_truth_is_told_before_the_frame_is(tmp_path: Path) -> None:
