@@ -20,7 +20,7 @@ from aiflow.training import dataset
 from aiflow.training.progress import Bar
 
 BATCH = 32
-ESCALATED_SHARE = 0.2
+ESCALATED_SHARE = 0.3
 """Of captions, at the threshold that the bundle suggests."""
 
 

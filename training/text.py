@@ -25,7 +25,10 @@ def build_tokenizer(phrases: Sequence[str]) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(
         Regex(pattern + r"|\S+"), behavior="removed", invert=True
     )
-    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    # WordPiece puts blanks between words and closes up commas and full stops, but not colons.
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.WordPiece(prefix="##", cleanup=True), decoders.Replace(" :", ":")]
+    )
     tokenizer.add_special_tokens(list(SPECIAL))
     return tokenizer
 
