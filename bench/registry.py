@@ -15,11 +15,17 @@ class Run(Protocol):
     """What a benchmark's module has as `run`."""
 
     def __call__(
-        self, *, seed: int, plot: Path | None, say: Callable[[str], None]
+        self,
+        *,
+        seed: int,
+        plot: Path | None,
+        say: Callable[[str], None],
+        scenes: int | None = None,
     ) -> Mapping[str, object]:
         """Measure; tell progress and the table by `say`; return figures fit for JSON.
 
-        `plot` is a folder for pictures, or None. Expected faults are AiflowErrors.
+        `plot` is a folder for pictures, or None; `scenes` how much to measure, where that is a
+        question of scenes. Expected faults are AiflowErrors.
         """
         ...
 
@@ -33,7 +39,16 @@ class Benchmark:
     module: str
 
     def load(self) -> Run:
-        return cast("Run", importlib.import_module(self.module).run)
+        """Its `run`; ConfigError when it needs a package that is not installed."""
+        try:
+            return cast("Run", importlib.import_module(self.module).run)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("aiflow"):
+                raise
+            raise ConfigError(
+                f"benchmark {self.name} needs {error.name}, which comes with the extra `bench`:"
+                " pip install 'aiflow-edge[bench]'"
+            ) from error
 
 
 BENCHMARKS: Final = (
@@ -41,6 +56,26 @@ BENCHMARKS: Final = (
         "link",
         "the emulated link's own accuracy: computed against measured transmission time",
         "aiflow.bench.link_accuracy",
+    ),
+    Benchmark(
+        "quality",
+        "how well held-out scenes are captioned: by tier, by prefix of tokens, by split",
+        "aiflow.bench.quality",
+    ),
+    Benchmark(
+        "rate",
+        "bytes against the quality of captions: ours, image codecs, features, merged tokens",
+        "aiflow.bench.rate",
+    ),
+    Benchmark(
+        "qos",
+        "what MQTT adds to a payload at the socket, by QoS, expiry, alias and receipts",
+        "aiflow.bench.qos",
+    ),
+    Benchmark(
+        "fuzz",
+        "hostile payloads against the wire format and the codec",
+        "aiflow.bench.fuzz",
     ),
 )
 

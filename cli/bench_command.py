@@ -19,10 +19,12 @@ def show_known() -> None:
         print(f"{benchmark.name:14} {benchmark.summary}")
 
 
-def bench(name: str, *, json_path: Path | None, plot: Path | None, seed: int) -> None:
+def bench(
+    name: str, *, json_path: Path | None, plot: Path | None, seed: int, scenes: int | None
+) -> None:
     """Run a benchmark; its figures go to `json_path` with where and when they were measured."""
     run = find(name).load()
-    figures = run(seed=seed, plot=plot, say=_say)
+    figures = run(seed=seed, plot=plot, say=_say, scenes=scenes)
     if json_path is not None:
         write_json(json_path, {"benchmark": name, "seed": seed, **_surroundings(), **figures})
 

@@ -238,16 +238,21 @@ def bench(
         Path | None, typer.Option(metavar="DIR", help="Draw the pictures into this folder.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random in it.")] = 0,
+    scenes: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many to measure; without it, the benchmark's own."),
+    ] = None,
 ) -> None:
     """Measure something and print the table.
 
     \b
         aiflow bench                            # what there is
         aiflow bench link --json link.json
+        aiflow bench rate --scenes 100          # a first look
     """
     from aiflow.cli import bench_command
 
     if name is None:
         bench_command.show_known()
     else:
-        bench_command.bench(name, json_path=json_path, plot=plot, seed=seed)
+        bench_command.bench(name, json_path=json_path, plot=plot, seed=seed, scenes=scenes)

@@ -18,7 +18,7 @@ from aiflow.common.codec import Tables
 from aiflow.common.errors import AiflowError, PayloadError
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters, Faults
-from aiflow.common.symbols import Symbols, symbols_of
+from aiflow.common.symbols import Decoded, Symbols, decode
 from aiflow.common.wire import Escalation, require_bundle, unpack_escalation
 
 log = logging.getLogger(__name__)
@@ -98,14 +98,12 @@ class Worker:
         )
 
     def _symbols(self, escalation: Escalation) -> Symbols:
-        """The frame's symbols, from its payloads one after the other; the last is the frame."""
-        known: dict[int, Symbols] = {}
-        sequence = 0
+        """The frame's symbols, from its payloads one after the other."""
+        known: dict[int, Decoded] = {}
         for packet in escalation.packets():
             require_bundle(packet, self._coding.tag)
-            sequence = packet.sequence
-            known[sequence] = symbols_of(packet, self._coding.tables, known)
-        return known[sequence]
+            known[packet.sequence] = decode(packet, self._coding.tables, known)
+        return known[packet.sequence].symbols
 
     def _finish(
         self, jobs: Sequence[Job], requests: dict[int, Request], began: float

@@ -1,7 +1,7 @@
 """The other binary messages: receipts, refine orders, escalations.
 
     receipt     1|4, then 1 to 64 ranges: varint start (the first) or gap (later), varint length - 1
-    refine      1|5, varint sequence, 1 byte layer map (0: send a key frame)
+    refine      1|5, varint sequence, 1 byte layer map (0: deltas cannot be read)
     escalation  1|6, 1 byte trailer length, varint deadline ms, varint epoch ms, device, camera,
                 varint n, n payloads, varint m, m draft tokens; names and payloads have a varint
                 length in front
@@ -46,7 +46,11 @@ _ESCALATION: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class RefineOrder:
-    """The edge asks for more of a frame: its missing layers, or (layers 0) a key frame."""
+    """The edge asks for more of a frame: its missing layers.
+
+    With 0 layers it says instead that it cannot read deltas, `sequence` being the newest frame that
+    it knows.
+    """
 
     sequence: int
     first_layer: int
@@ -57,9 +61,9 @@ class RefineOrder:
 class Escalation:
     """The edge asks a cloud worker to finish a caption.
 
-    `payloads` are the frame's original payloads, never re-encoded, oldest first (1 to 8), each
-    ending in `trailer` bytes of check. `draft` holds the edge's own tokens (at most 256) and
-    `deadline_ms` what is left of the time for an answer, counted from arrival.
+    `payloads` (1 to 8) are those that the device keeps of the frame: its key payload, then its
+    refinements, each ending in `trailer` bytes of check. `draft` holds the edge's own tokens (at
+    most 256) and `deadline_ms` what is left of the time for an answer, counted from arrival.
     """
 
     device: str

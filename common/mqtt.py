@@ -56,6 +56,7 @@ class Properties:
     correlation: bytes | None = None
     expiry_s: int | None = None
     retained: bool = False
+    qos: int = 0
 
 
 Handler = Callable[[str, bytes, Properties], None]
@@ -340,6 +341,7 @@ class Session:
             correlation=getattr(came, "CorrelationData", None),
             expiry_s=getattr(came, "MessageExpiryInterval", None),
             retained=bool(message.retain),
+            qos=message.qos,
         )
         for subscription in self._subscriptions:
             if subscription.matches(topic):

@@ -1,16 +1,18 @@
 """Embedding payloads: one frame of one stream, checked against that stream.
 
-    byte 0      version | kind (0 key, 1 delta, 2 refine, 3 local)
-    2 bytes     bundle tag: the first two of the bundle's id
-    varint      sequence
-    varint      capture time, ms since the session's epoch
-    varint      delta only: sequence - reference sequence
-    1 byte      not local: first layer | number of layers
-    rest        body
-    2 or 8      trailer: CRC-16/CCITT-FALSE, or keyed BLAKE2s, over context + all of the above
+    key, refine, local                        delta
+    byte 0      version | kind                byte 0      version | kind
+    2 bytes     bundle tag                    1 byte      reference's sequence, its last 8 bits
+    varint      sequence                      varint      sequence - reference's sequence
+    varint      capture time, ms since epoch  varint      capture time - reference's, ms
+    1 byte      layers (not in a local)
+    rest        body                          rest        body
+    2 or 8      trailer                       2 or 8      trailer
 
-The context (device, camera, epoch) is not sent: a payload of another stream or of an older
-session therefore fails its check.
+The trailer is a CRC-16/CCITT-FALSE or a keyed BLAKE2s over the context and all that is before it.
+The context (device, camera, epoch, and for a delta the rest of its reference's sequence) is not
+sent: a payload of another stream, of an older session or against another frame fails its check.
+Whatever else a delta's header leaves out is that of its reference.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -26,6 +29,7 @@ from aiflow.common.errors import (
     ConfigError,
     PayloadMalformed,
     PayloadTruncated,
+    ReferenceMissing,
     UnknownBundle,
     WrongChecksum,
     WrongMac,
@@ -45,6 +49,10 @@ SEQUENCE_LIMIT: Final = 2**40
 CAPTURED_LIMIT_MS: Final = 2**45
 EPOCH_LIMIT_MS: Final = 2**53
 
+_LOW_BITS: Final = 8
+"""Of its reference's sequence a delta carries these; the trailer covers the others."""
+_HIGH_BYTES: Final = 4
+
 
 class Kind(IntEnum):
     """What the body of a payload is."""
@@ -60,12 +68,23 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """What identifies a frame that came as a key or as a delta, whichever it was."""
+
+    bundle_tag: bytes
+    sequence: int
+    captured_ms: int
+    layers: int
+
+
+@dataclass(frozen=True, slots=True)
 class Packet:
     """One payload, taken apart.
 
     `bundle_tag` has 2 bytes, `sequence` is below 2**40, `captured_ms` (since the epoch of the
-    session) below 2**45. `reference` is the absolute sequence that a delta was made against. A
-    local packet has no layers; it keeps the defaults.
+    session) below 2**45. `reference` is the frame that a delta was made against: an earlier one,
+    captured no later, with the same tag and layers. A local packet has no layers; it keeps the
+    defaults.
     """
 
     kind: Kind
@@ -75,7 +94,12 @@ class Packet:
     body: bytes
     first_layer: int = 0
     layers: int = 1
-    reference: int | None = None
+    reference: Header | None = None
+
+    @property
+    def header(self) -> Header:
+        """Of a key or a delta."""
+        return Header(self.bundle_tag, self.sequence, self.captured_ms, self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +127,31 @@ class Context:
     def trailer_bytes(self) -> int:
         return CRC_BYTES if self.key is None else MAC_BYTES
 
-    def trailer(self, content: bytes) -> bytes:
-        """The check of `content` within this stream.
+    def trailer(self, content: bytes, reference: Header | None = None) -> bytes:
+        """The check of `content` within this stream, for a delta against `reference`.
 
-        CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xFFFF) detects every error of one or two
+        CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xFFFF) detects every odd number of wrong
         bits and every burst of up to 16; BLAKE2s (RFC 7693) keyed, 8 bytes, also forgery.
         """
         device, camera = self.device.encode(), self.camera.encode()
-        bound = b"%b\0%b\0%b%b" % (device, camera, self.epoch_ms.to_bytes(8, "big"), content)
+        high = 0 if reference is None else reference.sequence >> _LOW_BITS
+        # Twice: one wrong bit that makes us take another reference is still an odd number of them.
+        unsaid = 2 * high.to_bytes(_HIGH_BYTES, "big")
+        epoch = self.epoch_ms.to_bytes(8, "big")
+        bound = b"%b\0%b\0%b%b%b" % (device, camera, epoch, unsaid, content)
         if self.key is None:
             return binascii.crc_hqx(bound, 0xFFFF).to_bytes(CRC_BYTES, "big")
         return hashlib.blake2s(bound, digest_size=MAC_BYTES, key=self.key).digest()
 
-    def check(self, payload: bytes) -> None:
-        """Raise WrongChecksum or WrongMac unless `payload` ends in its own trailer."""
+    def fits(self, payload: bytes, reference: Header | None = None) -> bool:
+        """Whether `payload` ends in its own trailer."""
         content, trailer = payload[: -self.trailer_bytes], payload[-self.trailer_bytes :]
-        if not hmac.compare_digest(trailer, self.trailer(content)):
-            fault, what = (WrongChecksum, "CRC") if self.key is None else (WrongMac, "MAC")
-            raise fault(f"wrong {what} for {self.device}/{self.camera}")
+        return hmac.compare_digest(trailer, self.trailer(content, reference))
+
+    def misfit(self) -> WrongChecksum | WrongMac:
+        """The error for a payload that does not fit."""
+        fault, what = (WrongChecksum, "CRC") if self.key is None else (WrongMac, "MAC")
+        return fault(f"wrong {what} for {self.device}/{self.camera}")
 
 
 def layer_map(first_layer: int, layers: int) -> int:
@@ -142,35 +173,36 @@ def pack(packet: Packet, context: Context) -> bytes:
     _check_kind(packet)
     if len(packet.bundle_tag) != TAG_BYTES:
         raise PayloadMalformed(f"bundle tag of {len(packet.bundle_tag)} bytes")
-    parts = [
-        first_byte(packet.kind),
-        packet.bundle_tag,
-        varint(packet.sequence, SEQUENCE_LIMIT, "sequence"),
-        varint(packet.captured_ms, CAPTURED_LIMIT_MS, "capture time"),
-    ]
-    if packet.reference is not None:
-        parts.append(varint(packet.sequence - packet.reference, SEQUENCE_LIMIT, "distance"))
-    if packet.kind is not Kind.LOCAL:
-        parts.append(bytes([layer_map(packet.first_layer, packet.layers)]))
-    parts.append(packet.body)
-    content = b"".join(parts)
+    header = (
+        _header(packet) if packet.reference is None else _delta_header(packet, packet.reference)
+    )
+    content = first_byte(packet.kind) + header + packet.body
     if len(content) + context.trailer_bytes > MAX_PAYLOAD_BYTES:
         raise PayloadMalformed(f"payload of over {MAX_PAYLOAD_BYTES} bytes")
-    return content + context.trailer(content)
+    return content + context.trailer(content, packet.reference)
 
 
-def unpack(payload: bytes, context: Context, *, verify: bool = True) -> Packet:
+def unpack(payload: bytes, context: Context, references: Iterable[Header] = ()) -> Packet:
     """Take a payload apart, having checked length, version and trailer, in this order.
 
-    Raises a PayloadError. With `verify` off the trailer is cut off unchecked: only where the
-    sender is trusted and has checked it. The bundle tag is not judged here (`require_bundle`).
+    `references` are the frames at hand that a delta may have been made against, likelier ones
+    first; ReferenceMissing if it is none of them. Raises a PayloadError. The bundle tag is not
+    judged here (`require_bundle`).
     """
-    return _unpack(payload, context.trailer_bytes, context if verify else None)
+    kind_number = _check_start(payload, context.trailer_bytes)
+    if kind_number == Kind.DELTA:
+        return _unpack_delta(payload, context, references)
+    if not context.fits(payload):
+        raise context.misfit()
+    return _unpack(payload, context.trailer_bytes, kind_number)
 
 
 def unpack_unverified(payload: bytes, trailer_bytes: int) -> Packet:
-    """Take a payload apart that a trusted sender has already checked."""
-    return _unpack(payload, trailer_bytes, None)
+    """Take a payload apart that a trusted sender has already checked. It must stand alone."""
+    kind_number = _check_start(payload, trailer_bytes)
+    if kind_number == Kind.DELTA:
+        raise ReferenceMissing("a delta where no other frame is at hand")
+    return _unpack(payload, trailer_bytes, kind_number)
 
 
 def require_bundle(packet: Packet, tag: bytes) -> None:
@@ -196,14 +228,38 @@ def unpack_local(body: bytes) -> tuple[float, str]:
     return body[0] / 255, utf8(body[1:], "caption")
 
 
-def _unpack(payload: bytes, trailer_bytes: int, context: Context | None) -> Packet:
+def _header(packet: Packet) -> bytes:
+    header = (
+        packet.bundle_tag
+        + varint(packet.sequence, SEQUENCE_LIMIT, "sequence")
+        + varint(packet.captured_ms, CAPTURED_LIMIT_MS, "capture time")
+    )
+    if packet.kind is not Kind.LOCAL:
+        header += bytes([layer_map(packet.first_layer, packet.layers)])
+    return header
+
+
+def _delta_header(packet: Packet, reference: Header) -> bytes:
+    _in_limits(packet.sequence, packet.captured_ms)
+    return (
+        bytes([reference.sequence % 2**_LOW_BITS])
+        + varint(packet.sequence - reference.sequence, SEQUENCE_LIMIT, "distance")
+        + varint(packet.captured_ms - reference.captured_ms, CAPTURED_LIMIT_MS, "time between")
+    )
+
+
+def _check_start(payload: bytes, trailer_bytes: int) -> int:
+    """The number of the kind, having checked length and version."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise PayloadMalformed(f"payload of {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}")
     kind_number = check_version(payload)
-    if len(payload) < 1 + TAG_BYTES + 2 + trailer_bytes:
+    least = 4 if kind_number == Kind.DELTA else 3 + TAG_BYTES
+    if len(payload) < least + trailer_bytes:
         raise PayloadTruncated(f"payload of {len(payload)} bytes")
-    if context is not None:
-        context.check(payload)
+    return kind_number
+
+
+def _unpack(payload: bytes, trailer_bytes: int, kind_number: int) -> Packet:
     if kind_number > Kind.LOCAL:
         raise PayloadMalformed(f"kind {kind_number} is no embedding payload")
     kind = Kind(kind_number)
@@ -211,15 +267,33 @@ def _unpack(payload: bytes, trailer_bytes: int, context: Context | None) -> Pack
     tag = reader.take(TAG_BYTES, "bundle tag")
     sequence = reader.varint(SEQUENCE_LIMIT, "sequence")
     captured_ms = reader.varint(CAPTURED_LIMIT_MS, "capture time")
-    reference = None
-    if kind is Kind.DELTA:
-        reference = sequence - reader.varint(sequence + 1, "distance", least=1)
     first_layer, layers = 0, 1
     if kind is not Kind.LOCAL:
         first_layer, layers = read_layer_map(reader.byte("layer map"))
-    packet = Packet(kind, tag, sequence, captured_ms, reader.rest(), first_layer, layers, reference)
+    packet = Packet(kind, tag, sequence, captured_ms, reader.rest(), first_layer, layers)
     _check_kind(packet)
     return packet
+
+
+def _unpack_delta(payload: bytes, context: Context, references: Iterable[Header]) -> Packet:
+    low = payload[1]
+    possible = [one for one in references if one.sequence % 2**_LOW_BITS == low]
+    if not possible:
+        raise ReferenceMissing(f"a delta against a frame {low} mod 256, which is not at hand")
+    reference = next((one for one in possible if context.fits(payload, one)), None)
+    if reference is None:
+        raise context.misfit()
+    reader = Reader(payload[: -context.trailer_bytes], 2)
+    sequence = reference.sequence + reader.varint(SEQUENCE_LIMIT, "distance", least=1)
+    captured_ms = reference.captured_ms + reader.varint(CAPTURED_LIMIT_MS, "time between")
+    _in_limits(sequence, captured_ms)
+    tag, layers = reference.bundle_tag, reference.layers
+    return Packet(Kind.DELTA, tag, sequence, captured_ms, reader.rest(), 0, layers, reference)
+
+
+def _in_limits(sequence: int, captured_ms: int) -> None:
+    if sequence >= SEQUENCE_LIMIT or captured_ms >= CAPTURED_LIMIT_MS:
+        raise PayloadMalformed(f"a delta of frame {sequence}, captured at {captured_ms} ms")
 
 
 def _check_kind(packet: Packet) -> None:
@@ -227,8 +301,12 @@ def _check_kind(packet: Packet) -> None:
     kind, reference = packet.kind, packet.reference
     if (reference is not None) != (kind is Kind.DELTA):
         raise PayloadMalformed(f"a {kind.name} with reference {reference}")
-    if reference is not None and not 0 <= reference < packet.sequence:
-        raise PayloadMalformed(f"reference {reference} of frame {packet.sequence}")
+    if reference is not None and not (
+        0 <= reference.sequence < packet.sequence
+        and 0 <= reference.captured_ms <= packet.captured_ms
+        and (reference.bundle_tag, reference.layers) == (packet.bundle_tag, packet.layers)
+    ):
+        raise PayloadMalformed(f"{reference} of frame {packet.sequence}")
     if (packet.first_layer > 0) != (kind is Kind.REFINE):
         raise PayloadMalformed(f"a {kind.name} from layer {packet.first_layer}")
     if kind is Kind.LOCAL:

@@ -119,7 +119,8 @@ def _to_tensor(array: NDArray[Any], detail: dict[str, Any]) -> NDArray[Any]:
     if scale:
         info = np.iinfo(dtype)
         quantized = np.rint(array.astype(np.float32) / scale + zero)
-        return np.clip(quantized, info.min, info.max).astype(dtype)
+        clipped: NDArray[Any] = np.clip(quantized, info.min, info.max)
+        return clipped.astype(dtype)
     return array.astype(dtype)
 
 

@@ -35,6 +35,15 @@ class CameraConfig(Section):
     stall_s: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=3.0, description="silence in seconds, over its own pace, that counts as a stall"
     )
+    budget_bytes_s: Annotated[float, Field(ge=1)] | None = Field(
+        default=None,
+        description="bytes a second that it may cost on average, MQTT and receipts included; "
+        "unset, as many as it takes",
+    )
+    budget_bytes_frame: Annotated[int, Field(ge=16, le=4096)] | None = Field(
+        default=None,
+        description="payload bytes that one frame may cost; beyond it layers are left out",
+    )
 
     @field_validator("name")
     @classmethod
@@ -101,8 +110,12 @@ class SendingConfig(Section):
     resend_max_s: Annotated[float, Field(gt=0)] = Field(
         default=60.0, description="that pause doubles each time, up to this"
     )
+    key_every_s: Annotated[float, Field(ge=0)] = Field(
+        default=60.0,
+        description="a key frame is sent at least so often; in between, differences; 0 sends none",
+    )
     expiry_s: Annotated[int, Field(ge=1, le=4_294_967_294)] = Field(
-        default=60, description="how long the broker keeps a frame for an edge node that is away"
+        default=60, description="how long a broker may keep a frame that was sent with QoS 1"
     )
 
 

@@ -74,6 +74,10 @@ class Courier:
         """The captions of these frames are published."""
         self._post_if_room(lambda _: self._senders[camera].receipt(ranges))
 
+    def key_frames(self, camera: str) -> None:
+        """The edge node could not read a delta of that camera."""
+        self._post_if_room(self._senders[camera].key_frames)
+
     def _post_if_room(self, event: Callable[[float], None]) -> None:
         """What comes from others is bounded: a lost receipt only makes frames go once more."""
         if len(self._posted) >= MAX_POSTED:

@@ -28,12 +28,9 @@ Reason = Literal["first", "changed", "interval", "order"]
 class Gate:
     """State of one stream; times are seconds of any steadily growing clock."""
 
-    def __init__(
-        self, *, pixel_mean: float, pixel_peak: float, symbols: int, max_interval_s: float
-    ) -> None:
+    def __init__(self, *, pixel_mean: float, pixel_peak: float, max_interval_s: float) -> None:
         self._pixel_mean = pixel_mean
         self._pixel_peak = pixel_peak
-        self._least_symbols = symbols
         self._max_interval_s = max_interval_s
         self._thumbnail: NDArray[np.int16] | None = None
         self._symbols: NDArray[np.uint8] | None = None
@@ -52,9 +49,9 @@ class Gate:
             self._thumbnail = thumbnail
         return reason
 
-    def changed(self, symbols: NDArray[np.uint8], reason: Reason) -> bool:
-        """Whether the encoded frame, uint8 (K, D), is to be sent."""
-        return reason != "changed" or _distance(symbols, self._symbols) >= self._least_symbols
+    def changed(self, symbols: NDArray[np.uint8], reason: Reason, least: int) -> bool:
+        """Whether the frame, uint8 (k, D) as it would be sent, is new: `least` symbols differ."""
+        return reason != "changed" or _distance(symbols, self._symbols) >= least
 
     def accepted(self, symbols: NDArray[np.uint8], now: float) -> None:
         """The frame is in safe hands: from now on it is what others are compared with."""
@@ -81,5 +78,8 @@ def _thumbnail(image: Image) -> NDArray[np.int16]:
 
 
 def _distance(one: NDArray[np.uint8], other: NDArray[np.uint8] | None) -> int:
-    """Number of symbols that differ."""
-    return one.size if other is None else int(np.count_nonzero(one != other))
+    """Number of symbols that differ; further tokens of the first one do."""
+    if other is None:
+        return one.size
+    common = min(len(one), len(other))
+    return int(np.count_nonzero(one[:common] != other[:common])) + one[common:].size

@@ -1,7 +1,7 @@
 """The outbox: accepted frames on disk until a receipt covers them. SQLite, one file per device.
 
     streams   camera -> identity, epoch, next sequence, descriptor
-    entries   camera, sequence -> packed payload, in the order of acceptance
+    entries   camera, sequence -> packed payload that stands alone, in the order of acceptance
 
 `put` returns only after the frame is on the disk (write-ahead log, synced), so neither a killed
 process nor a power cut loses it or makes a sequence number be used twice. Removal is not synced: a
@@ -115,21 +115,25 @@ class Outbox:
 
         A new one begins when no frame of the camera is waiting, and when `identity` (whatever a
         payload is bound to: device, bundle, authentication) is not that of the frames that wait:
-        nobody could read them, so they are dropped, counted as `stream`.
+        nobody could read them, so they are dropped, counted as `stream`. Sequences go on rising
+        even then: a late receipt of the old session covers nothing of the new one.
         """
         with self._transaction() as database:
             row = database.execute(
-                "SELECT identity, epoch_ms, descriptor FROM streams WHERE camera = ?", (camera,)
+                "SELECT identity, epoch_ms, descriptor, next FROM streams WHERE camera = ?",
+                (camera,),
             ).fetchone()
             waiting = self._count(camera)
             if row is not None and waiting and row[0] == identity:
                 return StreamState(row[1], waiting, row[2])
             if waiting:
                 self._forget("camera = ?", (camera,), "stream")
-            epoch_ms = max(now_ms, row[1] + 1) if row is not None else now_ms
+            epoch_ms, next_sequence = (
+                (now_ms, 0) if row is None else (max(now_ms, row[1] + 1), row[3])
+            )
             database.execute(
-                "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, 0, NULL)",
-                (camera, identity, epoch_ms),
+                "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, NULL)",
+                (camera, identity, epoch_ms, next_sequence),
             )
             return StreamState(epoch_ms, 0, None)
 

@@ -5,14 +5,15 @@
        └────────── remove <── receipt ─────┘
 
 A frame is sent again when its timer ends (`resend_after_s`, doubled each time), and at once when
-the connection or an edge node comes back. What the broker says about a publish decides nothing
-here: custody ends with a receipt, whatever was acknowledged.
+the connection or an edge node comes back, or when the node cannot read deltas. The first time it
+may go as a delta; again it goes as the outbox keeps it, a key frame. What the broker says about a
+publish decides nothing here: custody ends with a receipt, whatever was acknowledged.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -62,6 +63,22 @@ class Peers:
         return max(0.0, self._connected_at + SETTLE_S - now)
 
 
+class Publishes(Protocol):
+    """Hands a payload to the session; False if that takes no more at present."""
+
+    def __call__(self, payload: bytes, *, first: bool, ask_broker: bool) -> bool:
+        """`first`: it has not been sent before; `ask_broker`: a refusal must be noticed."""
+        ...
+
+
+class Shortens(Protocol):
+    """`aiflow.device.predictor.Predictor`, or what stands in for one."""
+
+    def shorten(self, kept: bytes, now: float) -> bytes: ...
+    def acknowledged(self, sequences: Iterable[int]) -> None: ...
+    def reset(self) -> None: ...
+
+
 class Store(Protocol):
     """One camera's way out of the outbox."""
 
@@ -74,6 +91,8 @@ class Store(Protocol):
 class _Flight:
     due: float
     attempts: int = 1
+    shortened: bool = False
+    """It went as a delta."""
 
 
 class Sender:
@@ -82,20 +101,22 @@ class Sender:
     def __init__(
         self,
         store: Store,
-        publish: Callable[[Entry], bool],
+        publish: Publishes,
+        predictor: Shortens,
         *,
         window: int,
         resend_after_s: float,
         resend_max_s: float,
     ) -> None:
-        """`publish` returns False if the session takes no more at present."""
         self._store = store
         self._publish = publish
+        self._predictor = predictor
         self._window = window
         self._resend_after_s = resend_after_s
         self._resend_max_s = resend_max_s
         self._flights: dict[int, _Flight] = {}
         self._newest = -1
+        self._ask_broker = True
         self.sent = 0
         self.resent = 0
         self.receipted = 0
@@ -108,11 +129,21 @@ class Sender:
         """Whatever has no receipt yet is to be sent again now."""
         for sequence in self._flights:
             self._flights[sequence] = _Flight(now, attempts=0)
+        self._predictor.reset()
+        self._ask_broker = True
+
+    def key_frames(self, now: float) -> None:
+        """A delta could not be read: those without a receipt are to go as key frames now."""
+        for sequence, flight in self._flights.items():
+            if flight.shortened:
+                self._flights[sequence] = _Flight(now, attempts=0)
+        self._predictor.reset()
 
     def receipt(self, ranges: Sequence[range]) -> None:
         """Their captions are published. Only what was sent can be covered."""
         covered = [one for one in self._flights if any(one in run for run in ranges)]
         if covered:
+            self._predictor.acknowledged(covered)
             self.receipted += self._store.remove(covered)
             for sequence in covered:
                 del self._flights[sequence]
@@ -129,8 +160,9 @@ class Sender:
             if entry is None:  # dropped by the outbox's bounds
                 del self._flights[sequence]
                 continue
-            if not self._publish(entry):
+            if not self._publish(entry.payload, first=False, ask_broker=True):
                 return False
+            self._ask_broker = False
             self.resent += 1
             attempts = self._flights[sequence].attempts + 1
             self._flights[sequence] = _Flight(now + self._pause_s(attempts), attempts)
@@ -139,11 +171,14 @@ class Sender:
     def _send_new(self, now: float) -> bool:
         room = self._window - len(self._flights)
         for entry in self._store.after(self._newest, room) if room > 0 else ():
-            if not self._publish(entry):
+            payload = self._predictor.shorten(entry.payload, now)
+            if not self._publish(payload, first=True, ask_broker=self._ask_broker):
                 return False
+            self._ask_broker = False
             self.sent += 1
             self._newest = entry.sequence
-            self._flights[entry.sequence] = _Flight(now + self._pause_s(1))
+            shortened = payload is not entry.payload
+            self._flights[entry.sequence] = _Flight(now + self._pause_s(1), shortened=shortened)
         return True
 
     def _pause_s(self, attempts: int) -> float:

@@ -1,8 +1,11 @@
 """One camera's frames on their way into the outbox. No threads, no MQTT.
 
-frame -> gate.look -> encode -> gate.changed -> compress -> pack -> outbox
-                                                    │
-                         recent encodings, bounded ─┴─> refine orders: further layers
+budget -> gate.look -> encode -> gate.changed -> compress -> pack -> outbox
+                                                     │
+                          recent encodings, bounded ─┴─> refine orders: further layers
+
+Every frame enters the outbox as a key payload; whether it leaves as a delta is decided when it is
+sent (`aiflow.device.predictor`).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from aiflow.common.codec import Tables, compress
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import Context, Kind, Packet, RefineOrder, pack
+from aiflow.device.budget import Budget
 from aiflow.device.camera import Frame, Image
 from aiflow.device.encoder import Encoding
 from aiflow.device.gate import Gate
@@ -45,12 +49,21 @@ class Encodes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """What a stream's payloads are made with; `layers` is how many are sent at once."""
+    """What a stream's payloads are made with."""
 
     tables: Tables
     bundle_tag: bytes
     context: Context
+    frame_bytes: int | None = None
+    """With fewer layers than the budget allows if a payload would be longer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Recent:
+    symbols: NDArray[np.uint8]
+    captured_ms: int
     layers: int
+    """So many were sent at once."""
 
 
 class Stream:
@@ -59,6 +72,7 @@ class Stream:
     def __init__(
         self,
         gate: Gate,
+        budget: Budget,
         encoder: Encodes,
         coding: Coding,
         shelf: Shelf,
@@ -66,12 +80,13 @@ class Stream:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gate = gate
+        self.budget = budget
         self._encoder = encoder
         self._coding = coding
         self._shelf = shelf
         self._counters = counters
         self._clock = clock
-        self._recent: OrderedDict[int, tuple[NDArray[np.uint8], int]] = OrderedDict()
+        self._recent: OrderedDict[int, _Recent] = OrderedDict()
         self.stages = Stages()
         self.looked_at = 0
         self.encoded = 0
@@ -96,6 +111,8 @@ class Stream:
         """
         now = self._clock()
         self.looked_at += 1
+        if not self.budget.allows(now):
+            return None
         with self.stages.measure("gate"):
             reason = self._gate.look(frame.image, now)
         if reason is None:
@@ -103,53 +120,82 @@ class Stream:
         with self.stages.measure("encode"):
             symbols = self._encoder.encode(frame.image).symbols
         self.encoded += 1
-        if not self._gate.changed(symbols, reason):
+        thrift = self.budget.thrift
+        sent = symbols[: self._coding.tables.layers[thrift.layers - 1]]
+        if not self._gate.changed(sent, reason, thrift.symbols):
             return None
+        entry = self._store(symbols, thrift.layers, self._captured_ms(frame))
+        self._gate.accepted(sent, now)
+        self.budget.taken()
+        self.accepted += 1
+        return entry
+
+    def refine(self, order: RefineOrder) -> bytes | None:
+        """Carry out an order for layers: returns a payload to send, or None.
+
+        Only layers that were not sent at once are. For a frame that is not remembered any more the
+        next one passes the gate; over the budget nothing is sent. Raises PayloadMalformed for
+        layers that the bundle does not have.
+        """
+        recent = self._recent.get(order.sequence)
+        if recent is None:
+            self._gate.order()
+            self._answered("forgotten")
+            return None
+        stop = order.first_layer + order.layers
+        first = max(order.first_layer, recent.layers)
+        if first >= stop:
+            self._answered("sent_before")
+            return None
+        if not self.budget.allows(self._clock()):
+            self._answered("budget")
+            return None
+        layers = stop - first
+        body = compress(recent.symbols, self._coding.tables, first_layer=first, layers=layers)
+        self._answered("layers")
+        return self._pack(Kind.REFINE, order.sequence, recent.captured_ms, body, first, layers)
+
+    def _answered(self, how: str) -> None:
+        self._counters.add("aiflow_refine_orders_total", answer=how)
+
+    def _store(self, symbols: NDArray[np.uint8], layers: int, captured_ms: int) -> Entry:
+        """Put a frame into the outbox with at most so many layers."""
         with self.stages.measure("compress"):
-            body = compress(symbols, self._coding.tables, layers=self._coding.layers)
-        captured_ms = self._captured_ms(frame)
+            recent, body = self._fitted(symbols, layers, captured_ms)
         try:
             with self.stages.measure("store"):
                 entry = self._shelf.put(
-                    lambda sequence: self._packed(
-                        Kind.KEY, sequence, captured_ms, body, 0, self._coding.layers
+                    lambda sequence: self._pack(
+                        Kind.KEY, sequence, captured_ms, body, 0, recent.layers
                     )
                 )
         except StorageError:
             self._counters.add("aiflow_frames_dropped_total", reason="storage")
             self._gate.order()
             raise
-        self._gate.accepted(symbols, now)
-        self._remember(entry.sequence, symbols, captured_ms)
-        self.accepted += 1
+        self._recent[entry.sequence] = recent
+        if len(self._recent) > MAX_RECENT:
+            self._recent.popitem(last=False)
         return entry
 
-    def refine(self, order: RefineOrder) -> bytes | None:
-        """Carry out an order: returns a payload to send, or lets the next frame pass the gate.
-
-        A frame that is not remembered any more is made up for by a new key frame. Raises
-        PayloadMalformed for layers that the bundle does not have.
-        """
-        recent = self._recent.get(order.sequence)
-        if order.layers == 0 or recent is None:
-            self._gate.order()
-            self._counters.add("aiflow_refine_orders_total", answer="key")
-            return None
-        symbols, captured_ms = recent
-        body = compress(
-            symbols, self._coding.tables, first_layer=order.first_layer, layers=order.layers
-        )
-        self._counters.add("aiflow_refine_orders_total", answer="layers")
-        kind = Kind.REFINE if order.first_layer else Kind.KEY
-        return self._packed(
-            kind, order.sequence, captured_ms, body, order.first_layer, order.layers
-        )
+    def _fitted(
+        self, symbols: NDArray[np.uint8], layers: int, captured_ms: int
+    ) -> tuple[_Recent, bytes]:
+        """The frame with as many layers as the limit for each frame allows, at least one."""
+        tables, limit = self._coding.tables, self._coding.frame_bytes
+        sequence = next(reversed(self._recent), 0)  # about: only its length counts
+        while True:
+            body = compress(symbols, tables, layers=layers)
+            whole = self._pack(Kind.KEY, sequence, captured_ms, body, 0, layers)
+            if layers == 1 or limit is None or len(whole) <= limit:
+                return _Recent(symbols, captured_ms, layers), body
+            layers -= 1
 
     def _captured_ms(self, frame: Frame) -> int:
         """Since the session's epoch; 0 if the wall clock was set back behind it."""
         return max(0, round(frame.captured_at * 1000) - self._coding.context.epoch_ms)
 
-    def _packed(
+    def _pack(
         self,
         kind: Kind,
         sequence: int,
@@ -162,8 +208,3 @@ class Stream:
             kind, self._coding.bundle_tag, sequence, captured_ms, body, first_layer, layers
         )
         return pack(packet, self._coding.context)
-
-    def _remember(self, sequence: int, symbols: NDArray[np.uint8], captured_ms: int) -> None:
-        self._recent[sequence] = (symbols, captured_ms)
-        if len(self._recent) > MAX_RECENT:
-            self._recent.popitem(last=False)

@@ -70,6 +70,7 @@ class CameraUnit:
             "looked_at": stream.looked_at,
             "encoded": stream.encoded,
             "accepted": stream.accepted,
+            **stream.budget.stats(time.monotonic()),
             **stream.stages.take(),
         }
 
@@ -154,4 +155,4 @@ class CameraUnit:
     def _refine(self, order: RefineOrder) -> None:
         payload = self._stream.refine(order)
         if payload is not None:
-            self._voice.embedding(payload)
+            self._stream.budget.spend(self._voice.embedding(payload))

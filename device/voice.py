@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Session
+from aiflow.common.mqtt import Session, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Kind
 from aiflow.device.camera import Image
+
+PUBACK_BYTES: Final = 4
+"""Without a reason other than success (MQTT 5, 3.4)."""
 
 
 class Voice:
@@ -52,12 +56,20 @@ class Voice:
     def say_descriptor(self, descriptor: bytes) -> None:
         self._session.announce(self._descriptor, descriptor)
 
-    def embedding(self, payload: bytes) -> bool:
-        """Publish one payload; False if the session takes no more at present."""
-        sent = self._session.publish(
-            self._embedding, payload, qos=1, alias=True, expiry_s=self._expiry_s
-        )
-        if sent:
-            kind = Kind(payload[0] & 0x0F).name.lower()
-            self._counters.add("aiflow_published_bytes_total", len(payload), kind=kind)
-        return sent
+    def embedding(self, payload: bytes, *, ask_broker: bool = False) -> int:
+        """Publish one payload; the bytes that it costs, 0 if the session takes no more now.
+
+        With `ask_broker` it goes with QoS 1, so that a broker that refuses it says so, and may
+        wait at the broker until it expires; else with QoS 0. Counted are the PUBLISH, its topic
+        replaced by the alias, and the PUBACK.
+        """
+        qos, expiry_s = (1, self._expiry_s) if ask_broker else (0, None)
+        if not self._session.publish(
+            self._embedding, payload, qos=qos, alias=True, expiry_s=expiry_s
+        ):
+            return 0
+        kind = Kind(payload[0] & 0x0F).name.lower()
+        self._counters.add("aiflow_published_total", kind=kind)
+        self._counters.add("aiflow_published_bytes_total", len(payload), kind=kind)
+        size = publish_size(0, len(payload), qos=qos, alias=True, expiry=ask_broker)
+        return size + (PUBACK_BYTES if ask_broker else 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from aiflow.common.symbols import Decoded
+from aiflow.common.wire import Context, Header
 
 
 class StreamKey(NamedTuple):
@@ -38,19 +38,22 @@ class Arrival:
     """Arrival by the monotonic clock, seconds."""
     late: bool
     """It had waited on the device before it came."""
+    uplink_bytes: int
+    """Of the message that carried it on the device's link, as far as that can be seen here."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding(Arrival):
     """A frame that came as task tokens."""
 
-    symbols: NDArray[np.uint8]
-    """(k, D) levels, k <= K: all tokens of the frame received so far."""
-    chain: tuple[bytes, ...]
-    """The original payloads that yield `symbols`, references first, its own last; longer than can
-    be escalated means that it is not all there."""
-    trailer_bytes: int
-    """Length of the check at the end of each payload."""
+    decoded: Decoded
+    """All tokens of the frame received so far."""
+    header: Header
+    """Of the payload that carried the frame first, as all that follow."""
+    payloads: tuple[bytes, ...]
+    """The original payloads that carried it: key or delta, then refinements; longer than can be
+    escalated means that it is not all there."""
+    context: Context
     refined: bool = False
     """It adds layers to a frame that was captioned without them."""
 

@@ -40,7 +40,7 @@ class EdgeConfig(Section):
         default=5.0, description="age in seconds, on arrival, from which a frame counts as late"
     )
     receipt_every_s: Annotated[float, Field(ge=0, le=4)] = Field(
-        default=0.5, description="receipts of one camera are gathered for so many seconds"
+        default=2.0, description="receipts of one camera are gathered for so many seconds at most"
     )
     stats_every_s: Annotated[float, Field(ge=1)] = Field(
         default=60.0, description="seconds between two messages of statistics"

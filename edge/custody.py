@@ -25,6 +25,8 @@ from aiflow.edge.ledger import Ledger
 log = logging.getLogger(__name__)
 
 MAX_HELD: Final = 8192
+RECEIPT_FRAMES: Final = 8
+"""So many frames of a stream are worth a receipt before its time: a busy camera waits less."""
 HOLD_S: Final = 30.0
 """A frame held this long without a caption is taken again: its acknowledgement went missing."""
 
@@ -35,7 +37,8 @@ Send = Callable[[StreamKey, bytes], bool]
 class Custody:
     """Which frames are in hand, which are captioned, and which receipts are owed.
 
-    Receipts of one stream are gathered for `receipt_every_s` and sent as ranges. Any thread may
+    Receipts of one stream are gathered for `receipt_every_s`, or until there are enough, and sent
+    as ranges. Any thread may
     call any method; the ledger is written by the thread that runs the alarms.
     """
 
@@ -123,9 +126,14 @@ class Custody:
         """Settle and send all receipts that are owed, without waiting for their time."""
         self.settle()
         with self._lock:
-            streams = list(self._owed)
-        for stream in streams:
-            self._receipt(stream)
+            owed = list(self._owed.items())
+        for stream, sequences in owed:
+            self._receipt(stream, sequences)
+
+    def owes(self, stream: StreamKey) -> set[int]:
+        """Sequences whose receipt is still to be sent."""
+        with self._lock:
+            return set(self._owed.get(stream, ()))
 
     @property
     def held(self) -> int:
@@ -141,16 +149,25 @@ class Custody:
             self._emptied.notify_all()
 
     def _owe(self, frames: list[FrameKey]) -> None:
+        timed: list[tuple[float, StreamKey, set[int]]] = []
         with self._lock:
-            begun = {frame.stream for frame in frames} - self._owed.keys()
             for frame in frames:
-                self._owed.setdefault(frame.stream, set()).add(frame.sequence)
-        for stream in begun:
-            self._alarms.after(self._receipt_every_s, partial(self._receipt, stream))
+                owed = self._owed.get(frame.stream)
+                if owed is None:
+                    owed = self._owed[frame.stream] = set()
+                    timed.append((self._receipt_every_s, frame.stream, owed))
+                owed.add(frame.sequence)
+                if len(owed) == RECEIPT_FRAMES:
+                    timed.append((0.0, frame.stream, owed))
+        for delay_s, stream, owed in timed:
+            self._alarms.after(delay_s, partial(self._receipt, stream, owed))
 
-    def _receipt(self, stream: StreamKey) -> None:
+    def _receipt(self, stream: StreamKey, owed: set[int]) -> None:
+        """Send what is owed, unless that has been done before its time."""
         with self._lock:
-            sequences = self._owed.pop(stream, ())
-        for receipt in pack_receipts(sequences):
+            if self._owed.get(stream) is not owed:
+                return
+            del self._owed[stream]
+        for receipt in pack_receipts(owed):
             if self._send(stream, receipt):
                 self._counters.add("aiflow_receipts_total")

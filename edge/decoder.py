@@ -44,7 +44,7 @@ class Decoder:
         Whatever the captioner raises passes through; nothing is published then.
         """
         began = time.monotonic()
-        drafts = self._captions.caption([Request(frame.symbols) for frame in batch])
+        drafts = self._captions.caption([Request(frame.decoded.symbols) for frame in batch])
         decode_s = time.monotonic() - began
         self._counters.add("aiflow_batches_total")
         self._counters.add("aiflow_decoded_total", len(batch))
@@ -54,7 +54,7 @@ class Decoder:
 
     def _answer(self, frame: Embedding, draft: Draft, stages: Stages) -> None:
         state = self._escalations.state()
-        decision = decide(draft.confidence, len(frame.chain), self._limits, state)
+        decision = decide(draft.confidence, len(frame.payloads), self._limits, state)
         self._counters.add("aiflow_decisions_total", cause=decision.cause)
         escalate = decision.action is Action.ESCALATE
         answer = Answer(

@@ -21,11 +21,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from aiflow.common.codec import Tables
 from aiflow.common.errors import PayloadError
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Reason
-from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, pack_escalation
+from aiflow.common.symbols import key_payload
+from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, Kind, pack_escalation
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import Embedding
 from aiflow.edge.outlet import Outlet
@@ -56,6 +58,7 @@ class Question:
     """One escalation on its way."""
 
     frame: Embedding
+    payloads: tuple[bytes, ...]
     draft: tuple[int, ...]
     stages: Stages
     """Of the caption that is out."""
@@ -78,6 +81,7 @@ class Escalations:
         self,
         outlet: Outlet,
         pool: Pool,
+        tables: Tables,
         alarms: Alarms,
         on_answer: OnAnswer,
         counters: Counters,
@@ -85,6 +89,7 @@ class Escalations:
     ) -> None:
         self._outlet = outlet
         self._pool = pool
+        self._tables = tables
         self._alarms = alarms
         self._on_answer = on_answer
         self._counters = counters
@@ -107,8 +112,9 @@ class Escalations:
             )
 
     def ask(self, frame: Embedding, draft: tuple[int, ...], stages: Stages) -> None:
-        """Send a frame's original payloads and the draft's tokens to the pool."""
-        question = Question(frame, draft[:MAX_DRAFT_TOKENS], stages, self._clock())
+        """Send the payloads that the device keeps of a frame, and the draft, to the pool."""
+        payloads = standing_alone(frame, self._tables)
+        question = Question(frame, payloads, draft[:MAX_DRAFT_TOKENS], stages, self._clock())
         with self._lock:
             self._asked.append(question.asked_at)
             self._pending[question.correlation] = question
@@ -146,9 +152,9 @@ class Escalations:
             camera=frame.key.stream.camera,
             epoch_ms=frame.key.stream.epoch_ms,
             deadline_ms=round(lease_s * 1000),
-            payloads=frame.chain,
+            payloads=question.payloads,
             draft=question.draft,
-            trailer=frame.trailer_bytes,
+            trailer=frame.context.trailer_bytes,
         )
         attempt = question.attempt
         self._alarms.after(lease_s, partial(self._lease_ended, question, attempt))
@@ -215,3 +221,14 @@ class Escalations:
 
     def _is_asked(self, question: Question, attempt: int) -> bool:
         return question.correlation in self._pending and question.attempt == attempt
+
+
+def standing_alone(frame: Embedding, tables: Tables) -> tuple[bytes, ...]:
+    """Payloads that yield a frame without any other: those that its device keeps of it.
+
+    They are the original ones; only in the place of a delta is the key payload of the frame.
+    """
+    first, *refinements = frame.payloads
+    if first[0] & 0x0F == Kind.DELTA:
+        first = key_payload(frame.header, frame.decoded.own, tables, frame.context)
+    return (first, *refinements)

@@ -24,7 +24,7 @@ from aiflow.common.mqtt import Properties, Session, Will
 from aiflow.common.topics import Topics
 from aiflow.common.wire import RefineOrder, pack_refine_order
 from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption, StreamKey
+from aiflow.edge.arrival import Embedding, LocalCaption, StreamKey
 from aiflow.edge.batcher import batcher
 from aiflow.edge.config import EdgeConfig, read_key
 from aiflow.edge.custody import Custody
@@ -95,7 +95,9 @@ class EdgeNode:
             topics.edge_reply(config.node),
             config.cloud_deadline_s,
         )
-        self._escalations = Escalations(session, pool, self._alarms, self._answered, counters)
+        self._escalations = Escalations(
+            session, pool, coding.tables, self._alarms, self._answered, counters
+        )
         limits = Limits(threshold, config.escalations_per_minute, config.max_pending)
         self._decoder = Decoder(captions, limits, self._publisher, self._escalations, counters)
         self._threads = [
@@ -157,11 +159,12 @@ class EdgeNode:
     def local_caption(self, frame: LocalCaption) -> None:
         self._publisher.publish(frame, local_answer(frame))
 
-    def key_frame_wanted(self, frame: FrameKey) -> None:
+    def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:
         self.counters.add("aiflow_key_frames_asked_total")
         self._session.publish(
-            self._topics.refine(frame.stream.device, frame.stream.camera),
-            pack_refine_order(RefineOrder(frame.sequence, 0, 0)),
+            self._topics.refine(stream.device, stream.camera),
+            pack_refine_order(RefineOrder(newest, 0, 0)),
+            qos=1,
             expiry_s=ORDER_EXPIRY_S,
         )
 
@@ -170,8 +173,8 @@ class EdgeNode:
     def _on_descriptor(self, topic: str, payload: bytes, _properties: Properties) -> None:
         self._receiver.descriptor(topic, payload)
 
-    def _on_embedding(self, topic: str, payload: bytes, _properties: Properties) -> None:
-        self._receiver.embedding(topic, payload)
+    def _on_embedding(self, topic: str, payload: bytes, properties: Properties) -> None:
+        self._receiver.embedding(topic, payload, properties)
 
     def _on_reply(self, _topic: str, payload: bytes, properties: Properties) -> None:
         self._escalations.reply(payload, properties.correlation)

@@ -50,10 +50,10 @@ class Decision:
     """The same as a label for counters."""
 
 
-def decide(confidence: float, chain: int, limits: Limits, cloud: CloudState) -> Decision:
+def decide(confidence: float, payloads: int, limits: Limits, cloud: CloudState) -> Decision:
     """Decide about one draft.
 
-    `confidence` is the calibrated chance that the draft is right; `chain` is the number of payloads
+    `confidence` is the calibrated chance that the draft is right; `payloads` is the number of them
     that the cloud would need to decode the frame.
     """
     if confidence >= limits.threshold:
@@ -63,7 +63,7 @@ def decide(confidence: float, chain: int, limits: Limits, cloud: CloudState) -> 
     below = f"confidence {confidence:.2f} < {limits.threshold:.2f}"
     for hindered, why, cause in (
         (limits.per_minute == 0, "escalation is off", "off"),
-        (chain > MAX_ESCALATED_PAYLOADS, "too many references to send along", "chain"),
+        (payloads > MAX_ESCALATED_PAYLOADS, "too many refinements to send along", "payloads"),
         (cloud.rest_s > 0, f"cloud failed, resting {cloud.rest_s:.0f} s", "resting"),
         (cloud.pending >= limits.max_pending, "too many escalations pending", "pending"),
         (cloud.asked_last_minute >= limits.per_minute, "escalations of this minute used", "cap"),

@@ -22,7 +22,7 @@ from aiflow.common.messages import (
     caption_id,
 )
 from aiflow.common.metrics import Counters, Faults
-from aiflow.common.mqtt import Reason, publish_size
+from aiflow.common.mqtt import Reason
 from aiflow.common.topics import Topics
 from aiflow.edge.arrival import Arrival, FrameKey
 from aiflow.edge.custody import Custody
@@ -146,7 +146,7 @@ class Publisher:
             mode=answer.mode,
             bytes=CaptionBytes(
                 embedding=len(frame.payload),
-                uplink=uplink_bytes(len(frame.payload)),
+                uplink=frame.uplink_bytes,
             ),
             latency_s=Latency(
                 queue=_rounded(stages.queue),
@@ -187,15 +187,6 @@ class _Acks:
             self._left = -1_000_000  # acks that still come change nothing
         if not already:
             self._done(fault)
-
-
-def uplink_bytes(payload_bytes: int) -> int:
-    """Bytes of an embedding's PUBLISH on the device's link.
-
-    As devices send it: QoS 1, with an expiry, the topic replaced by its alias (the first message of
-    a connection carries the topic as well, which an edge node cannot see).
-    """
-    return publish_size(0, payload_bytes, qos=1, alias=True, expiry=True)
 
 
 def _rounded(seconds: float | None) -> float | None:

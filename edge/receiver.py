@@ -3,11 +3,12 @@
     payload -> stream -> check (length, version, trailer, bundle) -> custody -> symbols -> `Next`
 
 Whatever is wrong with a payload is counted by reason and dropped; its device keeps the frame and
-sends it again. Raises nothing.
+sends it again, at once and as a key frame if it hears that a reference is missing. Raises nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from aiflow.common.codec import Tables
 from aiflow.common.errors import PayloadError, ReferenceMissing
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters, Faults
-from aiflow.common.symbols import reference_of, symbols_of
+from aiflow.common.mqtt import Properties, publish_size
+from aiflow.common.symbols import decode
 from aiflow.common.topics import Topics
 from aiflow.common.wire import (
     MAX_ESCALATED_PAYLOADS,
@@ -27,9 +29,9 @@ from aiflow.common.wire import (
     unpack,
     unpack_local,
 )
-from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption
+from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption, StreamKey
 from aiflow.edge.custody import Custody
-from aiflow.edge.streams import Stream, Streams
+from aiflow.edge.streams import Seen, Stream, Streams
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,18 @@ class Next(Protocol):
 
     def local_caption(self, frame: LocalCaption) -> None: ...
 
-    def key_frame_wanted(self, frame: FrameKey) -> None: ...
+    def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:
+        """Deltas cannot be read; `newest` is the newest frame of the stream at hand, 0 if none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """What is known of a payload before it is read."""
+
+    payload: bytes
+    received_at: float
+    uplink_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +108,9 @@ class Receiver:
         except PayloadError as error:
             self._faults.record("descriptor", f"descriptor of {device}/{camera}: {error}")
 
-    def embedding(self, topic: str, payload: bytes) -> None:
+    def embedding(self, topic: str, payload: bytes, properties: Properties) -> None:
         """Take what came under an `embedding` topic."""
-        received_at = time.monotonic()
+        coming = _Coming(payload, time.monotonic(), _uplink_bytes(payload, properties))
         parsed = self._topics.parse(topic)
         if parsed is None:
             self._faults.record("topic", f"{topic!r} is no camera's topic")
@@ -110,31 +123,33 @@ class Receiver:
             self._faults.record("no_descriptor", f"{device}/{camera} has not described its stream")
             return
         try:
-            packet = unpack(payload, stream.context)
+            packet = unpack(payload, stream.context, stream.references())
             stream.require_our_bundle()
             require_bundle(packet, self._tag)
-            self._take(stream, packet, payload, received_at)
+            self._take(stream, packet, coming)
         except PayloadError as error:
             self._faults.record(error.reason, f"{device}/{camera}: {error}")
+            if isinstance(error, ReferenceMissing):
+                self._want_key_frames(stream)
 
-    def _take(self, stream: Stream, packet: Packet, payload: bytes, received_at: float) -> None:
+    def _take(self, stream: Stream, packet: Packet, coming: _Coming) -> None:
         key = FrameKey(stream.key, packet.sequence)
         # More layers of a frame come after its caption; custody of it is settled by then.
         refined = packet.kind is Kind.REFINE
         if not refined and not self._custody.admit(key):
+            # A restart has made us forget what was captioned, but its device may refer to it.
+            if packet.kind is not Kind.LOCAL and packet.sequence not in stream.frames:
+                with contextlib.suppress(PayloadError):  # it is counted already, as a duplicate
+                    self._decode(stream, packet, coming.payload)
             return
         try:
-            self._read(stream, key, packet, payload, received_at)
-        except PayloadError as error:
+            self._hand_on(stream, key, packet, coming)
+        except PayloadError:
             if not refined:
                 self._custody.release(key)
-            if isinstance(error, ReferenceMissing):
-                self._want_key_frame(stream, key)
             raise
 
-    def _read(
-        self, stream: Stream, key: FrameKey, packet: Packet, payload: bytes, received_at: float
-    ) -> None:
+    def _hand_on(self, stream: Stream, key: FrameKey, packet: Packet, coming: _Coming) -> None:
         captured_s = (stream.key.epoch_ms + packet.captured_ms) / 1000
         received_s = time.time()
         late = received_s - captured_s > self._late_after_s
@@ -143,39 +158,66 @@ class Receiver:
             self._next.local_caption(
                 LocalCaption(
                     key=key,
-                    payload=payload,
+                    payload=coming.payload,
                     captured_s=captured_s,
                     received_s=received_s,
-                    received_at=received_at,
+                    received_at=coming.received_at,
                     late=late,
+                    uplink_bytes=coming.uplink_bytes,
                     text=text,
                     confidence=confidence,
                 )
             )
             return
-        symbols = symbols_of(packet, self._tables, stream.symbols)
-        needed = reference_of(packet)
-        earlier = () if needed is None else stream.chains[needed]
-        # One more than can be escalated is kept: enough to see that it cannot.
-        chain = (*earlier, payload)[-MAX_ESCALATED_PAYLOADS - 1 :]
-        stream.remember(packet.sequence, symbols, chain)
+        frame = self._decode(stream, packet, coming.payload)
         self._next.embedding(
             Embedding(
                 key=key,
-                payload=payload,
+                payload=coming.payload,
                 captured_s=captured_s,
                 received_s=received_s,
-                received_at=received_at,
+                received_at=coming.received_at,
                 late=late,
-                symbols=symbols,
-                chain=chain,
-                trailer_bytes=stream.context.trailer_bytes,
+                uplink_bytes=coming.uplink_bytes,
+                decoded=frame.decoded,
+                header=frame.header,
+                payloads=frame.payloads,
+                context=stream.context,
                 refined=packet.kind is Kind.REFINE,
             )
         )
 
-    def _want_key_frame(self, stream: Stream, key: FrameKey) -> None:
+    def _decode(self, stream: Stream, packet: Packet, payload: bytes) -> Seen:
+        """Decode a packet and remember its frame for those that refer to it."""
+        decoded = decode(packet, self._tables, stream.decoded)
+        if packet.kind is Kind.REFINE:
+            before = stream.frames[packet.sequence]
+            # One more than can be escalated is kept: enough to see that it cannot.
+            payloads = (*before.payloads, payload)[: MAX_ESCALATED_PAYLOADS + 1]
+            frame = Seen(before.header, decoded, payloads)
+        else:
+            frame = Seen(packet.header, decoded, (payload,))
+        stream.remember(frame)
+        if packet.reference is not None:
+            stream.used(packet.reference.sequence)
+        return frame
+
+    def _want_key_frames(self, stream: Stream) -> None:
         now = time.monotonic()
         if now - stream.key_frame_asked_at >= KEY_FRAME_EVERY_S:
             stream.key_frame_asked_at = now
-            self._next.key_frame_wanted(key)
+            self._next.key_frames_wanted(stream.key, max(stream.frames, default=0))
+
+
+def _uplink_bytes(payload: bytes, properties: Properties) -> int:
+    """Of the PUBLISH on the device's link, sent as it came here, with an alias for the topic.
+
+    The first message of a connection carries the topic as well, which cannot be seen here.
+    """
+    return publish_size(
+        0,
+        len(payload),
+        qos=properties.qos,
+        alias=True,
+        expiry=properties.expiry_s is not None,
+    )

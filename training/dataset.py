@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from aiflow.common.street import pose, splits
 from aiflow.common.street.animation import Street
+from aiflow.common.street.layout import GROUND, SCALE
 from aiflow.common.street.render import render
 from aiflow.common.street.scene import Scene
 from aiflow.common.street.sensor import expose
@@ -25,6 +26,8 @@ from aiflow.common.street.world import World, street
 from aiflow.training.labels import LabelSpace
 
 SHARD = 2048
+SQUARE = 16
+"""Pixels of the picture behind one place of the encoder's feature map."""
 RENDER_SIZE = (320, 240)
 """Half the camera's size: the street is resolution independent, and this is four times cheaper."""
 
@@ -57,11 +60,16 @@ class Spec:
 
 @dataclass(slots=True)
 class Pictures:
-    """images uint8 (N, H, W, 3) BGR; globals int16 (N, 3); cells int16 (N, 6, 4)."""
+    """images uint8 (N, H, W, 3) BGR; globals int16 (N, 3); cells int16 (N, 6, 4).
+
+    spots int8 (N, 6, 2): row and column of the 16-pixel square in which each cell's thing
+    stands, -1 where there is none.
+    """
 
     images: NDArray[np.uint8]
     globals: NDArray[np.int16]
     cells: NDArray[np.int16]
+    spots: NDArray[np.int8]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -118,7 +126,29 @@ def load(spec: Spec, folder: Path) -> Pictures:
         images=np.concatenate([part["images"] for part in parts]),
         globals=np.concatenate([part["globals"] for part in parts]),
         cells=np.concatenate([part["cells"] for part in parts]),
+        spots=spots(spec),
     )
+
+
+def spots(spec: Spec) -> NDArray[np.int8]:
+    """Where things stand in the pictures of a spec, found without rendering them."""
+    world = street()
+    space = LabelSpace.of(world)
+    found = np.full((spec.count, len(space.cells), 2), -1, np.int8)
+    rows, columns = (spec.height + SQUARE - 1) // SQUARE, (spec.width + SQUARE - 1) // SQUARE
+    for index in range(spec.count):
+        rng = splits.rng(spec.split, spec.seed, index)
+        scene = scene_of(world, spec.split, rng)
+        for thing, placed in zip(
+            scene.things, pose.sample(scene, rng, world).placements, strict=True
+        ):
+            # A little above its wheels or feet.
+            y = GROUND[thing.distance] + placed.dy - 0.045 * SCALE[thing.distance]
+            row = int(y * spec.width / SQUARE)
+            column = int(placed.x / len(world.columns) * columns)
+            cell = space.cells.index((thing.distance, thing.column))
+            found[index, cell] = min(row, rows - 1), min(column, columns - 1)
+    return found
 
 
 def scenes(spec: Spec) -> list[Scene]:

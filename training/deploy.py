@@ -23,6 +23,11 @@ CENTRE = 128
 """The pixel that the first layer sees as 0; the zero point of the input."""
 SPREAD = 64
 """Pixel levels that the first layer sees as 1; their inverse is the scale of the input."""
+GROUP = 16
+"""Calibration pictures whose extreme values count; the range of a tensor is the mean over groups.
+
+Few enough to cut the rarest outliers, which would cost all other values their precision.
+"""
 
 
 class Body(nn.Module):
@@ -114,49 +119,32 @@ class OnnxForm(nn.Module):
 class TfliteForm(nn.Module):
     """Centred pixels (1, H, W, 3) in units of SPREAD -> latent (1, K, D).
 
-    A fully connected int8 layer has one row of bias; a bias for each slot is a sum after it, and
-    the layer is rounded before the sum. So what the slots have in common is the layer's own
-    bias, and the last layer, where rounding costs symbols, is one small layer for each slot.
+    A fully connected int8 layer has one row of bias, so that a bias for each slot is a sum after
+    the layer, which rounds a second time. Where that would cost symbols, in the last layer,
+    there is one small layer for each slot instead.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.body = Body(encoder)
         self.encoder = encoder
-        self.cells_in = _SharedBias(encoder.cells_in)
-        self.cells_mid = _SharedBias(encoder.cells_mid)
-        last = encoder.cells_out
-        self.last = nn.ModuleList(_linear(last.linear.weight, bias) for bias in last.bias)
+        shape, cells = encoder.shape, encoder.cells_out
+        self.last = nn.ModuleList(
+            nn.Linear(shape.hidden, 2 * shape.dims) for _ in range(shape.slots - 1)
+        )
+        for layer, bias in zip(self.last, cells.bias.data, strict=True):
+            layer.weight.data = cells.linear.weight.data.clone()
+            layer.bias.data = bias.clone()
 
     def forward(self, image: Tensor) -> Tensor:
         encoder, shape = self.encoder, self.encoder.shape
         pooled = encoder.pool(self.body(self.body.fold(image).permute(0, 3, 1, 2)))
         of_globals = torch.relu(encoder.globals_in(pooled[:, 0]))
-        of_cells = torch.relu(self.cells_mid(torch.relu(self.cells_in(pooled[:, 1:]))))
+        of_cells = torch.relu(encoder.cells_mid(torch.relu(encoder.cells_in(pooled[:, 1:]))))
         rows = [layer(of_cells[:, slot]) for slot, layer in enumerate(self.last)]
         raw = torch.stack([encoder.globals_out(of_globals), *rows], dim=1)
         base, refinement = raw.reshape(1, shape.slots, -1).split(shape.dims, dim=2)
         return encoder.bound(torch.cat([base, refinement], dim=1))
-
-
-class _SharedBias(nn.Module):
-    """A SlotLinear whose bias is split into the slots' mean and what each slot adds to it."""
-
-    def __init__(self, layer: SlotLinear) -> None:
-        super().__init__()
-        mean = layer.bias.data.mean(0)
-        self.linear = _linear(layer.linear.weight, mean)
-        self.bias = nn.Parameter(layer.bias.data - mean)
-
-    def forward(self, slots: Tensor) -> Tensor:
-        mixed: Tensor = self.linear(slots)
-        return mixed + self.bias
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0])
-    layer.weight.data, layer.bias.data = weight.data.clone(), bias.data.clone()
-    return layer
 
 
 def _without_normalization(encoder: Encoder) -> Encoder:

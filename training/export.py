@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,14 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from aiflow.training.decoder import VISUAL, Decoder
+from aiflow.training.deploy import CENTRE, SPREAD, OnnxForm
 from aiflow.training.encoder import Encoder
+from aiflow.training.quantize import Range, quantize
 
 OPSET = 17
-
-
-class _Images(CalibrationDataReader):
-    """Feeds calibration pictures one by one."""
-
-    def __init__(self, images: NDArray[np.uint8]) -> None:
-        self._rows: Iterator[NDArray[np.uint8]] = iter(images)
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        row = next(self._rows, None)
-        return None if row is None else {"image": row[None]}
 
 
 def export_encoder(encoder: Encoder, path: Path) -> None:
@@ -45,30 +28,49 @@ def export_encoder(encoder: Encoder, path: Path) -> None:
     _export(encoder, (image,), path, ["image"], ["latent"], {})
 
 
-def quantize_encoder(
-    source: Path, target: Path, images: NDArray[np.uint8], float_nodes: tuple[str, ...] = ()
-) -> None:
-    """Quantize to static QDQ int8 with `images` uint8 (N, H, W, 3) of the calibration split.
+def quantize_encoder(encoder: Encoder, path: Path, images: NDArray[np.uint8]) -> None:
+    """Write the static int8 encoder: "image" uint8 (1, H, W, 3) -> "latent" float32 (1, K, D).
 
-    Weights use 7 bits: x86 cores without VNNI saturate at 8, and the stream must mean the
-    same on every machine.
+    `images` uint8 (N, H, W, 3) are of the calibration split. Pixels go into the first
+    convolution as they are: their centre is its zero point.
     """
-    prepared = target.with_suffix(".prepared.onnx")
-    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-    quantize_static(
-        str(prepared),
-        str(target),
-        _Images(images),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        reduce_range=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        nodes_to_exclude=list(float_nodes),
-        extra_options={"ActivationSymmetric": False},
-    )
+    form = OnnxForm(encoder)
+    shape = encoder.shape
+    prepared = path.with_suffix(".prepared.onnx")
+    folded = _folded(form, torch.zeros(1, shape.height, shape.width, 3))
+    _export(form, (folded,), prepared, ["image"], ["latent"], {})
+    # Folds the constants that the exporter left as nodes.
+    quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
+    model = onnx.load(str(prepared))
     prepared.unlink()
+    pixels = (torch.from_numpy(image[None]).float() for image in images)
+    samples = [_folded(form, (image - CENTRE) / SPREAD).numpy() for image in pixels]
+    quantize(model, Range(1 / SPREAD, CENTRE), samples)
+    _take_pictures(model, (shape.height, shape.width))
+    onnx.save(model, str(path))
+
+
+def _folded(form: OnnxForm, image: torch.Tensor) -> torch.Tensor:
+    return form.body.fold(image).permute(0, 3, 1, 2).contiguous()
+
+
+def _take_pictures(model: onnx.ModelProto, size: tuple[int, int]) -> None:
+    """Let the model fold its pictures: onnxruntime computes with channels last, so it is free."""
+    graph = model.graph
+    channels, rows, columns = (d.dim_value for d in graph.input[0].type.tensor_type.shape.dim[1:])
+    for node in graph.node:
+        node.input[:] = ["folded" if name == "image" else name for name in node.input]
+    first = [
+        helper.make_node("Reshape", ["image", "side by side"], ["beside"], "beside"),
+        helper.make_node("Transpose", ["beside"], ["folded"], "folded", perm=[0, 3, 1, 2]),
+    ]
+    rest = list(graph.node)
+    del graph.node[:], graph.input[:]
+    graph.node.extend([*first, *rest])
+    target = np.array([1, rows, columns, channels], np.int64)
+    graph.initializer.append(numpy_helper.from_array(target, "side by side"))
+    graph.input.append(helper.make_tensor_value_info("image", TensorProto.UINT8, [1, *size, 3]))
+    onnx.checker.check_model(model)
 
 
 class _WithPast(torch.nn.Module):

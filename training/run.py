@@ -3,7 +3,8 @@
     render -> encoder -> tokens, streams -> tables -> decoders -> export -> calibrate -> manifest
 
 Every stage leaves its result in `runs/<recipe>-<digest>/`; what is there is not made again,
-so an interrupted run goes on where it stopped.
+so an interrupted run goes on where it stopped. TFLite is a stage of its own after the export,
+left out where its tools cannot be installed.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ import numpy as np
 import torch
 
 from aiflow.common.bundle import FORMAT, Bundle, DecoderFacts, EncoderFacts, Manifest
-from aiflow.common.errors import AiflowError
+from aiflow.common.errors import AiflowError, RuntimeUnavailable
 from aiflow.common.street import splits
 from aiflow.common.street.grammar import describe, phrases
 from aiflow.common.street.world import street
-from aiflow.training import dataset
+from aiflow.training import dataset, litert
 from aiflow.training import recipe as recipes
 from aiflow.training.calibrate import calibrate
 from aiflow.training.decoder import Decoder, DecoderShape
@@ -162,16 +163,27 @@ class Run:
     def export(self) -> None:
         """Export everything to the bundle's files."""
         torch.manual_seed(self.recipe.seed)
-        source = self.folder / "encoder.float.onnx"
-        export_encoder(self.load_encoder(), source)
+        encoder = self.load_encoder()
+        export_encoder(encoder, self.bundle / "encoder.float.onnx")
         images = dataset.load(self.spec("calibration"), self.pictures).images
-        quantize_encoder(source, self.bundle / "encoder.onnx", images[:CALIBRATION_PICTURES])
+        quantize_encoder(encoder, self.bundle / "encoder.onnx", images[:CALIBRATION_PICTURES])
         for tier in self.recipe.decoders:
             export_decoder(self.load_decoder(tier), self.bundle / f"decoder-{tier}.onnx")
         self.tokenizer.save(str(self.bundle / "tokenizer.json"))
         kind, value = meanings(self.tokenizer)
         text = json.dumps({"kind": kind, "value": value}) + "\n"
         (self.bundle / "meanings.json").write_text(text, encoding="utf-8")
+
+    def tflite(self, environment: Path) -> None:
+        """Convert the encoder to TFLite. Raises RuntimeUnavailable."""
+        images = self.folder / "calibration.npy"
+        pictures = dataset.load(self.spec("calibration"), self.pictures).images
+        np.save(images, pictures[:CALIBRATION_PICTURES])
+        litert.convert(
+            environment, self.folder / "encoder.pt", images, self.bundle / "encoder.tflite"
+        )
+        # It may come late, after a run that had no environment for it.
+        (self.folder / "finish.seconds").unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Write the manifest, calibrate confidence with it, and write it again."""
@@ -228,12 +240,15 @@ class Run:
     def _manifest(self) -> Manifest:
         shape, recipe = self.shape, self.recipe
         roles = {
+            "encoder_float": "encoder.float.onnx",
             "encoder_onnx": "encoder.onnx",
             "tables": "tables.npz",
             "tokenizer": "tokenizer.json",
             "meanings": "meanings.json",
             **{f"decoder_{tier}": f"decoder-{tier}.onnx" for tier in recipe.decoders},
         }
+        if (self.bundle / "encoder.tflite").exists():
+            roles["encoder_tflite"] = "encoder.tflite"
         return Manifest(
             format=FORMAT,
             name=recipe.name,
@@ -300,8 +315,12 @@ class Run:
         log.info("%s: %s s", name, done.read_text(encoding="utf-8").strip())
 
 
-def make(recipe: recipes.Recipe, out: Path) -> Path:
-    """Run all stages; returns the bundle's folder."""
+def make(recipe: recipes.Recipe, out: Path, environment: Path | None = None) -> Path:
+    """Run all stages; returns the bundle's folder.
+
+    `environment` is where the TFLite tools are or shall be installed; without it, or if that
+    fails, the bundle has no TFLite encoder.
+    """
     _set_up_torch(recipe.threads)
     run = Run(recipe, out / f"{recipe.name}-{recipe.digest}")
     run.stage("render", run.render)
@@ -315,6 +334,13 @@ def make(recipe: recipes.Recipe, out: Path) -> Path:
     with ProcessPoolExecutor(recipe.threads, mp_context=spawn) as pool:
         list(pool.map(partial(train_one, recipe, run.folder), recipe.decoders))
     run.stage("export", run.export)
+    if environment is None:
+        log.info("tflite: left out; --litert makes it")
+    else:
+        try:
+            run.stage("tflite", partial(run.tflite, environment))
+        except RuntimeUnavailable as exc:
+            log.warning("tflite: left out: %s", exc)
     run.stage("finish", run.finish)
     return run.bundle
 
@@ -369,6 +395,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("recipe", nargs="?", default="street", help="name or TOML file")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs")
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
+    parser.add_argument(
+        "--litert", type=Path, metavar="DIR", help="also TFLite, with tools installed there"
+    )
     parser.add_argument("--install", action="store_true", help="make it the built-in bundle")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -376,7 +405,7 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = recipes.load(options.recipe)
         if options.seed is not None:
             recipe = recipe.model_copy(update={"seed": options.seed})
-        bundle = make(recipe, options.out)
+        bundle = make(recipe, options.out, options.litert)
         if options.install:
             target = Path(str(files("aiflow.bundles"))) / recipe.name
             shutil.rmtree(target, ignore_errors=True)

@@ -18,6 +18,7 @@ from aiflow.training.encoder import (
     Encoder,
     EncoderShape,
     FactHeads,
+    LocalHeads,
     RateModel,
     fact_loss,
     quantize,
@@ -41,6 +42,7 @@ class Bottleneck(nn.Module):
         self.encoder = Encoder(shape)
         self.direct = DirectHeads(shape, *sizes)
         self.facts = FactHeads(shape, *sizes)
+        self.local = LocalHeads(shape, space.cell_sizes)
         self.rate = RateModel(shape)
 
 
@@ -49,6 +51,7 @@ class Step:
     """Losses of one step: distortions in nats a scene, rates in bits a scene."""
 
     loss: Tensor
+    local: float
     direct: float
     base: float
     full: float
@@ -67,10 +70,13 @@ def _losses(
     model: Bottleneck,
     images: Tensor,
     targets: tuple[Tensor, Tensor],
+    spots: Tensor,
     recipe: EncoderRecipe,
     p: float,
 ) -> Step:
-    of_globals, of_cells = model.encoder.hidden(images)
+    features = model.encoder.features(images)
+    local = model.local(features, spots, targets[1])
+    of_globals, of_cells = model.encoder.hidden(features)
     direct = fact_loss(model.direct(of_globals, of_cells), targets, model.sizes)
     latent = model.encoder.latent(of_globals, of_cells)
     tokens = quantize(latent, model.shape.levels, noise=p < recipe.round_from)
@@ -80,8 +86,9 @@ def _losses(
     # The price rises over the first third: a code must exist before it can be made cheap.
     ramp = min(1.0, 3 * p)
     price = recipe.rate_weight * bits[0] + recipe.refinement_rate_weight * bits[1]
-    loss = 0.5 * direct + base + full + ramp * price
-    return Step(loss, direct.item(), base.item(), full.item(), bits[0].item(), bits[1].item())
+    loss = 0.5 * local + 0.5 * direct + base + full + ramp * price
+    distortions = (local.item(), direct.item(), base.item(), full.item())
+    return Step(loss, *distortions, bits[0].item(), bits[1].item())
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -123,7 +130,8 @@ def train_encoder(
                 torch.from_numpy(pictures.globals[rows]),
                 torch.from_numpy(pictures.cells[rows]),
             )
-            result = _losses(model, images, targets, recipe, progress)
+            spots = torch.from_numpy(pictures.spots[rows])
+            result = _losses(model, images, targets, spots, recipe, progress)
             optimizer.zero_grad()
             result.loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -151,6 +159,7 @@ def _rows(size: int, batch: int, step: int, seed: int) -> NDArray[np.int64]:
 def _record(seen: int, result: Step) -> dict[str, float]:
     return {
         "pictures": seen,
+        "local_nats": result.local,
         "direct_nats": result.direct,
         "base_nats": result.base,
         "full_nats": result.full,

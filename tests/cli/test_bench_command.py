@@ -18,16 +18,19 @@ def test_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_figures_are_written_with_where_and_when(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(*, seed: int, plot: Path | None, say: Callable[[str], None]) -> Mapping[str, object]:
+    def run(
+        *, seed: int, plot: Path | None, say: Callable[[str], None], scenes: int | None = None
+    ) -> Mapping[str, object]:
         say("measuring")
-        return {"answer": seed, "plot": str(plot)}
+        return {"answer": seed, "plot": str(plot), "scenes": scenes}
 
     monkeypatch.setattr(link_accuracy, "run", run)
     path = tmp_path / "figures.json"
     arguments = ["bench", "link", "--json", str(path), "--seed", "42", "--plot", "pictures"]
+    arguments += ["--scenes", "9"]
     assert main.run(arguments) == 0
     assert capsys.readouterr().out == "measuring\n"
     figures = json.loads(path.read_text())
     assert (figures["benchmark"], figures["seed"], figures["answer"]) == ("link", 42, 42)
-    assert figures["plot"] == "pictures"
+    assert (figures["plot"], figures["scenes"]) == ("pictures", 9)
     assert figures.keys() >= {"date", "machine", "python", "software"}

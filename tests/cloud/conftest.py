@@ -13,6 +13,7 @@ from aiflow.common.wire import (
     MAC_BYTES,
     Context,
     Escalation,
+    Header,
     Kind,
     Packet,
     pack,
@@ -60,7 +61,8 @@ class FakeEdge:
 
     def delta(self, sequence: int, reference: int) -> bytes:
         body = compress(self.symbols(sequence), TABLES, reference=self.symbols(reference)[:4])
-        packet = Packet(Kind.DELTA, TAG, sequence, 0, body, reference=reference)
+        header = Header(TAG, reference, 0, 1)
+        packet = Packet(Kind.DELTA, TAG, sequence, 0, body, reference=header)
         return pack(packet, self.context)
 
     def refinement(self, sequence: int) -> bytes:

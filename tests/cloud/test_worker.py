@@ -68,10 +68,21 @@ def test_requests_are_answered_as_one_batch(desk: Desk, edge: FakeEdge) -> None:
     assert [reply.text for reply in replies] == [f"a sum of {total}" for total in sums]
 
 
-def test_a_chain_of_payloads_is_decoded_in_order(desk: Desk, edge: FakeEdge) -> None:
-    chain = edge.key_frame(1), edge.delta(2, 1), edge.delta(3, 2), edge.refinement(3)
-    desk.answer(edge.request(*chain))
+def test_refinements_are_added_to_their_frame(desk: Desk, edge: FakeEdge) -> None:
+    desk.answer(edge.request(edge.key_frame(3), edge.refinement(3)))
     np.testing.assert_array_equal(desk.captions.batches[0][0].symbols, edge.symbols(3))
+
+
+def test_what_does_not_stand_alone_is_refused(
+    desk: Desk, edge: FakeEdge, signed_edge: FakeEdge
+) -> None:
+    replies = desk.answer(
+        edge.request(edge.key_frame(1), edge.delta(2, 1)),
+        edge.request(edge.refinement(3)),
+        edge.request(edge.key_frame(2), edge.refinement(3)),
+        signed_edge.request(signed_edge.delta(2, 1)),
+    )
+    assert [(reply.error or "").split(":")[0] for reply in replies] == ["reference"] * 4
 
 
 def test_signed_payloads_need_no_key_here(desk: Desk, signed_edge: FakeEdge) -> None:
@@ -129,7 +140,7 @@ def test_a_decoder_that_fails_is_an_error_for_its_batch(desk: Desk, edge: FakeEd
 
 def test_whatever_comes_gets_one_reply(desk: Desk, edge: FakeEdge) -> None:
     rng = random.Random(11)
-    good = edge.request(edge.key_frame(1), edge.delta(2, 1), draft=(1, 2, 3))
+    good = edge.request(edge.key_frame(1), edge.refinement(1), draft=(1, 2, 3))
     requests = []
     for _ in range(1000):
         changed = bytearray(good)

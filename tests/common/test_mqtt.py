@@ -111,7 +111,7 @@ def test_message_with_all_its_properties(mosquitto: Mosquitto, new_session: NewS
         "a/b/c", b"hello", qos=1, expiry_s=30, response_topic="r/1", correlation=b"\x00\x01"
     )
     assert sent
-    assert inbox.get() == ("a/b/c", b"hello", Properties("r/1", b"\x00\x01", 30, retained=False))
+    assert inbox.get() == ("a/b/c", b"hello", Properties("r/1", b"\x00\x01", 30, qos=1))
 
 
 def test_reason_tells_whether_somebody_listens(
@@ -196,7 +196,7 @@ def test_restart_renews_subscriptions_and_announcements(
     states = listening(other, "state")
     late = listening(other, "late")
     assert states.get()[1] == b"online"
-    assert late.get()[1:] == (b"set while away", Properties(retained=True))
+    assert late.get()[1:] == (b"set while away", Properties(retained=True, qos=1))
     accepted(other, "orders", b"go")
     assert inbox.get()[1] == b"go"
     assert len(connects) == 2

@@ -15,22 +15,25 @@ from aiflow.common.errors import (
     PayloadError,
     PayloadMalformed,
     PayloadTruncated,
+    ReferenceMissing,
     UnknownBundle,
     UnknownVersion,
     WrongChecksum,
     WrongMac,
 )
-from aiflow.common.wire import Context, Escalation, Kind, Packet, RefineOrder
+from aiflow.common.wire import Context, Escalation, Header, Kind, Packet, RefineOrder
 
 CONTEXT = Context("porch", "north", 1_760_000_000_000)
 KEYED = replace(CONTEXT, key=bytes(range(32)))
 TAG = bytes.fromhex("3fa2")
 KEY = Packet(Kind.KEY, TAG, 300, 12_500, b"\xa3")
+BOTH = Header(TAG, 300, 12_500, 2)
+"""Frame 300, had it been sent with both layers."""
 PACKETS = {
     "key": (KEY, CONTEXT),
     "refine": (Packet(Kind.REFINE, TAG, 300, 12_500, b"\x5e", 1, 1), CONTEXT),
-    "delta": (Packet(Kind.DELTA, TAG, 301, 13_000, b"\xef\x80", 0, 2, 300), CONTEXT),
-    "still": (Packet(Kind.DELTA, TAG, 302, 13_500, b"", 0, 2, 300), CONTEXT),
+    "delta": (Packet(Kind.DELTA, TAG, 301, 13_000, b"\xef\x80", 0, 2, BOTH), CONTEXT),
+    "still": (Packet(Kind.DELTA, TAG, 302, 13_500, b"", 0, 2, BOTH), CONTEXT),
     "local": (Packet(Kind.LOCAL, TAG, 303, 14_000, b"\xcca red bus"), CONTEXT),
     "mac": (KEY, KEYED),
 }
@@ -52,12 +55,15 @@ def sealed(hexadecimal: str, context: Context = CONTEXT) -> bytes:
 def test_payloads_are_those_of_the_page(name: str, wire_page: dict[str, bytes]) -> None:
     packet, context = PACKETS[name]
     assert wire.pack(packet, context) == wire_page[name]
-    assert wire.unpack(wire_page[name], context) == packet
+    assert wire.unpack(wire_page[name], context, [BOTH]) == packet
 
 
 def test_context_of_the_page(wire_page: dict[str, bytes]) -> None:
     trailer = binascii.crc_hqx(wire_page["context"] + wire_page["key"][:-2], 0xFFFF)
     assert wire_page["key"][-2:] == trailer.to_bytes(2, "big")
+    of_delta = wire_page["context"][:-8] + wire_page["delta-context"]
+    trailer = binascii.crc_hqx(of_delta + wire_page["delta"][:-2], 0xFFFF)
+    assert wire_page["delta"][-2:] == trailer.to_bytes(2, "big")
 
 
 def test_other_messages_are_those_of_the_page(wire_page: dict[str, bytes]) -> None:
@@ -148,8 +154,6 @@ def test_a_key_has_16_to_32_bytes_and_is_never_shown() -> None:
         pytest.param("10 3fa2 808080808080 01 01", id="sequence of 7 bytes"),
         pytest.param("10 3fa2 808080808020 01 01", id="sequence of 2**40"),
         pytest.param("10 3fa2 01 80808080808008 01", id="time of 2**45"),
-        pytest.param("11 3fa2 05 01 00 01", id="distance 0"),
-        pytest.param("11 3fa2 05 01 06 01", id="reference before the first frame"),
         pytest.param("13 3fa2 01 01 80 ff", id="caption not UTF-8"),
         pytest.param("13 3fa2 01 01 80" + "61" * 1001, id="caption too long"),
     ],
@@ -157,6 +161,34 @@ def test_a_key_has_16_to_32_bytes_and_is_never_shown() -> None:
 def test_malformed(content: str) -> None:
     with pytest.raises(PayloadMalformed):
         wire.unpack(sealed(content), CONTEXT)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("11 2c 00 00", id="distance 0"),
+        pytest.param("11 2c 8100 00", id="number not in fewest bytes"),
+        pytest.param("11 2c ffffffffff1f 00", id="sequence of 2**40"),
+        pytest.param("11 2c 01 ffffffffffff07", id="time of 2**45"),
+    ],
+)
+def test_malformed_deltas(content: str) -> None:
+    payload = bytes.fromhex(content)
+    with pytest.raises(PayloadMalformed):
+        wire.unpack(payload + CONTEXT.trailer(payload, BOTH), CONTEXT, [BOTH])
+
+
+def test_a_delta_finds_its_reference_among_those_at_hand() -> None:
+    payload = wire.pack(*PACKETS["delta"])
+    near = [replace(BOTH, sequence=sequence) for sequence in (299, 301, 302)]
+    alike = replace(BOTH, sequence=300 + 256)
+    assert wire.unpack(payload, CONTEXT, [*near, alike, BOTH]) == PACKETS["delta"][0]
+    with pytest.raises(ReferenceMissing, match="44 mod 256"):
+        wire.unpack(payload, CONTEXT, near)
+    with pytest.raises(WrongChecksum):
+        wire.unpack(payload, CONTEXT, [alike])
+    with pytest.raises(ReferenceMissing):
+        wire.unpack_unverified(payload, wire.CRC_BYTES)
 
 
 def test_payload_too_long() -> None:
@@ -176,10 +208,15 @@ def test_payload_too_long() -> None:
         {"captured_ms": 2**45},
         {"captured_ms": -1},
         {"bundle_tag": b"\0"},
-        {"reference": 299},
+        {"reference": Header(TAG, 299, 0, 1)},
         {"kind": Kind.DELTA},
-        {"kind": Kind.DELTA, "reference": 300},
-        {"kind": Kind.DELTA, "reference": -1},
+        {"kind": Kind.DELTA, "reference": Header(TAG, 300, 0, 1)},
+        {"kind": Kind.DELTA, "reference": Header(TAG, -1, 0, 1)},
+        {"kind": Kind.DELTA, "reference": Header(TAG, 299, 12_501, 1)},
+        {"kind": Kind.DELTA, "reference": Header(TAG, 299, 0, 2)},
+        {"kind": Kind.DELTA, "reference": Header(b"ab", 299, 0, 1)},
+        {"kind": Kind.DELTA, "reference": Header(TAG, 299, 0, 1), "sequence": 2**40},
+        {"kind": Kind.DELTA, "reference": Header(TAG, 299, 0, 1), "captured_ms": 2**45},
         {"kind": Kind.REFINE},
         {"kind": Kind.LOCAL, "layers": 2, "body": b"\0"},
         {"layers": 16},
@@ -201,6 +238,9 @@ def test_names_that_no_stream_can_have(name: str) -> None:
 
 # Every bit counts.
 
+AT_HAND = [replace(BOTH, sequence=sequence) for sequence in range(250, 1250)]
+"""Whatever low byte a wrong bit makes, there are frames that have it."""
+
 
 @pytest.mark.parametrize("name", PACKETS)
 def test_every_single_bit_flip_is_refused(name: str) -> None:
@@ -209,8 +249,8 @@ def test_every_single_bit_flip_is_refused(name: str) -> None:
     for bit in range(8 * len(payload)):
         flipped = bytearray(payload)
         flipped[bit // 8] ^= 1 << bit % 8
-        with pytest.raises((UnknownVersion, WrongChecksum, WrongMac)):
-            wire.unpack(bytes(flipped), context)
+        with pytest.raises((UnknownVersion, WrongChecksum, WrongMac, ReferenceMissing)):
+            wire.unpack(bytes(flipped), context, AT_HAND)
 
 
 # A caption made on the device.
@@ -307,7 +347,7 @@ def test_escalated_packets() -> None:
         replace(ESCALATION, camera="south").packets()
     with pytest.raises(PayloadTruncated):
         replace(ESCALATION, payloads=(b"\x10",)).packets()
-    assert wire.unpack(keyed.payloads[0][:-1] + b"\0", KEYED, verify=False) == KEY
+    assert wire.unpack_unverified(keyed.payloads[0][:-1] + b"\0", wire.MAC_BYTES) == KEY
 
 
 @pytest.mark.parametrize(
@@ -352,7 +392,7 @@ def test_every_cut_of_an_escalation_is_truncated() -> None:
 # Whatever the bytes.
 
 READERS: list[tuple[Callable[[bytes], object], Callable[[object], bytes]]] = [
-    (lambda data: wire.unpack(data, CONTEXT), lambda packet: wire.pack(packet, CONTEXT)),  # type: ignore[arg-type]
+    (lambda data: wire.unpack(data, CONTEXT, [BOTH]), lambda packet: wire.pack(packet, CONTEXT)),  # type: ignore[arg-type]
     (wire.unpack_escalation, wire.pack_escalation),  # type: ignore[list-item]
     (wire.unpack_refine_order, wire.pack_refine_order),  # type: ignore[list-item]
 ]
@@ -380,7 +420,11 @@ def test_random_bytes(data: bytes) -> None:
 
 @given(st.integers(0, 3), st.binary(max_size=60))
 def test_random_content_with_a_right_checksum(kind: int, content: bytes) -> None:
-    read_all(sealed(bytes([0x10 | kind]).hex() + content.hex()))
+    if kind == Kind.DELTA:
+        delta = b"\x11\x2c" + content
+        read_all(delta + CONTEXT.trailer(delta, BOTH))
+    else:
+        read_all(sealed(bytes([0x10 | kind]).hex() + content.hex()))
 
 
 @given(st.integers(4, 6), st.binary(max_size=60))
@@ -411,6 +455,7 @@ def test_mutated_messages() -> None:
 def test_round_trip(
     kind: Kind, sequence: int, captured_ms: int, body: bytes, layers: int, keyed: bool
 ) -> None:
+    reference = Header(TAG, sequence // 2, captured_ms // 2, layers)
     packet = Packet(
         kind,
         TAG,
@@ -419,7 +464,7 @@ def test_round_trip(
         body,
         layers if kind is Kind.REFINE else 0,
         layers,
-        sequence // 2 if kind is Kind.DELTA else None,
+        reference if kind is Kind.DELTA else None,
     )
     context = KEYED if keyed else CONTEXT
-    assert wire.unpack(wire.pack(packet, context), context) == packet
+    assert wire.unpack(wire.pack(packet, context), context, [reference]) == packet

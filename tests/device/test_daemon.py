@@ -25,7 +25,7 @@ from aiflow.common.wire import (
     pack_refine_order,
     unpack,
 )
-from aiflow.device import capture, daemon, sender
+from aiflow.device import assembly, capture, sender
 from aiflow.device.camera import Camera
 from aiflow.device.config import DeviceConfig
 from aiflow.device.daemon import Device
@@ -77,7 +77,10 @@ class Watcher:
         self._until(lambda: self.all(topic + "descriptor"), "no descriptor")
         descriptor = Descriptor.from_json(self.last(topic + "descriptor"))
         context = Context("pi", camera, descriptor.epoch_ms)
-        return [unpack(payload, context) for payload in self.all(topic + "embedding")]
+        packets: list[Packet] = []
+        for payload in self.all(topic + "embedding"):
+            packets.append(unpack(payload, context, [one.header for one in packets]))
+        return packets
 
     def sequences(self) -> list[int]:
         return [packet.sequence for packet in self.packets()]
@@ -123,7 +126,7 @@ def new_device(
     def opened(uri: str, fps: float, width: int | None, height: int | None) -> Camera:
         return cameras[uri].open()
 
-    monkeypatch.setattr(daemon, "open_camera", opened)
+    monkeypatch.setattr(assembly, "open_camera", opened)
     monkeypatch.setattr(capture, "BACKOFF_S", (0.01, 0.05))
     monkeypatch.setattr(sender, "SETTLE_S", 0.02)
     devices: list[Device] = []
@@ -169,9 +172,10 @@ def test_topics_of_a_device(
     (packet,) = watcher.packets()
     assert (packet.kind, packet.sequence, packet.layers) == (Kind.KEY, 0, 2)
     assert decompress(packet.body, bundle.tables, layers=2).shape == (6, 3)
-    expiry_s = watcher.properties("aiflow/pi/door/embedding").expiry_s
-    assert expiry_s is not None
-    assert 50 < expiry_s <= 60
+    properties = watcher.properties("aiflow/pi/door/embedding")
+    assert properties.qos == 1, "the first message of a connection asks the broker"
+    assert properties.expiry_s is not None
+    assert 50 < properties.expiry_s <= 60
     descriptor = Descriptor.from_json(watcher.last("aiflow/pi/door/descriptor"))
     assert (descriptor.width, descriptor.height, descriptor.synthetic) == (64, 48, False)
     assert (descriptor.bundle, descriptor.layers) == (bundle.id, (4, 6))
@@ -299,12 +303,43 @@ def test_refine_orders(
     wait_until(lambda: watcher.packets()[1:], "no refinement")
     refined = watcher.packets()[1]
     assert (refined.kind, refined.sequence, refined.first_layer) == (Kind.REFINE, 0, 1)
-    watcher.says("aiflow/pi/door/refine", pack_refine_order(RefineOrder(0, 0, 0)))
-    wait_until(lambda: counters.value("aiflow_refine_orders_total", answer="key"), "not heard")
-    camera.show(100)
-    wait_until(lambda: watcher.sequences() == [0, 0, 1], "no new key frame of a still scene")
     assert counters.value("aiflow_published_bytes_total", kind="refine") > 0
     assert counters.value("aiflow_published_bytes_total", kind="key") > 0
+    watcher.says("aiflow/pi/door/refine", pack_refine_order(RefineOrder(9, 1, 1)))
+    wait_until(
+        lambda: counters.value("aiflow_refine_orders_total", answer="forgotten"), "not heard"
+    )
+    camera.show(100)
+    wait_until(lambda: watcher.sequences() == [0, 0, 1], "no new frame of a still scene")
+
+
+def test_deltas_refer_to_what_has_a_receipt(
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    bundle: Bundle,
+    wait_until: WaitUntil,
+) -> None:
+    new_device()
+    camera.show(100)
+    wait_until(lambda: watcher.sequences() == [0], "not sent")
+    watcher.says("aiflow/pi/door/receipt", pack_receipt([0]))
+    wait_until(lambda: outbox.entries == 0, "not removed")
+    camera.show(115)
+    wait_until(lambda: len(watcher.packets()) == 2, "not sent")
+    first, second = watcher.packets()
+    assert (second.kind, second.reference) == (Kind.DELTA, first.header)
+    # The edge node has been restarted and knows no reference.
+    watcher.says("aiflow/pi/door/refine", pack_refine_order(RefineOrder(0, 0, 0)))
+    wait_until(lambda: len(watcher.packets()) == 3, "not sent again")
+    again = watcher.packets()[2]
+    assert (again.kind, again.sequence) == (Kind.KEY, 1)
+    symbols = decompress(again.body, bundle.tables, layers=2)
+    assert symbols.flat[0] + 5 * symbols.flat[1] + 25 * symbols.flat[2] == 115
+    camera.show(130)
+    wait_until(lambda: len(watcher.packets()) == 4, "not sent")
+    assert watcher.packets()[3].kind is Kind.KEY
 
 
 def test_camera_is_turned_off_and_on(

@@ -30,18 +30,43 @@ class FakeStore:
 class FakeBroker:
     def __init__(self) -> None:
         self.got: list[int] = []
+        self.sendings: list[tuple[bytes, bool, bool]] = []
         self.takes = math.inf
 
-    def publish(self, entry: Entry) -> bool:
+    def publish(self, payload: bytes, *, first: bool, ask_broker: bool) -> bool:
         if self.takes <= 0:
             return False
         self.takes -= 1
-        self.got.append(entry.sequence)
+        self.got.append(int(payload.split()[1]))
+        self.sendings.append((payload, first, ask_broker))
         return True
 
     def taken(self) -> list[int]:
         got, self.got = self.got, []
         return got
+
+
+class FakePredictor:
+    """Shortens every frame once `able`."""
+
+    def __init__(self) -> None:
+        self.able = False
+        self.acks: list[int] = []
+        self.resets = 0
+
+    def shorten(self, kept: bytes, now: float) -> bytes:
+        return kept.replace(b"frame", b"d") if self.able else kept
+
+    def acknowledged(self, sequences: Iterable[int]) -> None:
+        self.acks += sequences
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+@pytest.fixture
+def predictor() -> FakePredictor:
+    return FakePredictor()
 
 
 @pytest.fixture
@@ -55,8 +80,8 @@ def broker() -> FakeBroker:
 
 
 @pytest.fixture
-def sender(store: FakeStore, broker: FakeBroker) -> Sender:
-    return Sender(store, broker.publish, window=4, resend_after_s=5, resend_max_s=20)
+def sender(store: FakeStore, broker: FakeBroker, predictor: FakePredictor) -> Sender:
+    return Sender(store, broker.publish, predictor, window=4, resend_after_s=5, resend_max_s=20)
 
 
 def test_everything_is_sent_once_in_order(
@@ -169,6 +194,53 @@ def test_frames_of_an_earlier_run_are_sent_first(
     store.put(72)
     sender.step(1)
     assert broker.taken() == [70, 71, 72]
+
+
+def test_what_is_sent_again_goes_as_it_is_kept(
+    sender: Sender, store: FakeStore, broker: FakeBroker, predictor: FakePredictor
+) -> None:
+    predictor.able = True
+    store.put(0, 1)
+    sender.step(0)
+    sender.receipt([range(1)])
+    sender.step(5)
+    assert [payload for payload, *_ in broker.sendings] == [b"d 0", b"d 1", b"frame 1"]
+    assert [first for _, first, _ in broker.sendings] == [True, True, False]
+    assert predictor.acks == [0]
+
+
+def test_deltas_that_cannot_be_read_go_again_at_once(
+    sender: Sender, store: FakeStore, broker: FakeBroker, predictor: FakePredictor
+) -> None:
+    store.put(0)
+    sender.step(0)
+    predictor.able = True
+    store.put(1, 2)
+    sender.step(1)
+    broker.sendings.clear()
+    sender.key_frames(2)
+    assert predictor.resets == 1
+    sender.step(2)
+    assert [payload for payload, *_ in broker.sendings] == [b"frame 1", b"frame 2"]
+    broker.sendings.clear()
+    sender.key_frames(3)
+    sender.step(3)
+    assert broker.sendings == [], "they have gone as key frames"
+
+
+def test_broker_is_asked_where_a_refusal_would_go_unseen(
+    sender: Sender, store: FakeStore, broker: FakeBroker, predictor: FakePredictor
+) -> None:
+    """The first message of a connection, and whatever is sent again."""
+    store.put(0, 1)
+    sender.step(0)
+    sender.step(5)
+    sender.receipt([range(2)])
+    sender.again(6)
+    assert predictor.resets == 1
+    store.put(2, 3)
+    sender.step(6)
+    assert [ask for *_, ask in broker.sendings] == [True, False, True, True, True, False]
 
 
 def test_peers_wait_for_a_connection_and_then_for_word_of_a_node() -> None:

@@ -32,13 +32,13 @@ import importlib.util, logging, sys
 spec = importlib.util.spec_from_file_location("fakes", sys.argv[1])
 fakes = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fakes)
-from aiflow.device import daemon, service
+from aiflow.device import assembly, service
 from aiflow.device.config import DeviceConfig
 from aiflow.common.errors import AiflowError
 service.Bundle.open = classmethod(lambda *_: fakes.toy_bundle())
 service.Encoder.load = classmethod(lambda *_: fakes.FakeEncoder())
 camera = {"blinks": fakes.BlinkingCamera, "hangs": fakes.FakeCamera}[sys.argv[3]]
-daemon.open_camera = lambda *_: camera()
+assembly.open_camera = lambda *_: camera()
 logging.basicConfig(level=logging.INFO)
 try:
     service.run(DeviceConfig.model_validate_json(sys.argv[2]))

@@ -10,6 +10,7 @@ from aiflow.common.codec import decompress
 from aiflow.common.errors import PayloadMalformed, StorageError
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import Context, Kind, Packet, RefineOrder, unpack
+from aiflow.device.budget import BURST_S, Budget
 from aiflow.device.gate import Gate
 from aiflow.device.outbox import Entry
 from aiflow.device.stream import MAX_RECENT, Coding, Stream
@@ -59,10 +60,13 @@ def clock() -> Clock:
 def new_stream(
     bundle: Bundle, encoder: FakeEncoder, shelf: FakeShelf, counters: Counters, clock: Clock
 ) -> Callable[..., Stream]:
-    def make(layers: int = 2) -> Stream:
-        gate = Gate(pixel_mean=2, pixel_peak=12, symbols=1, max_interval_s=30)
-        coding = Coding(bundle.tables, bundle.tag, CONTEXT, layers)
-        return Stream(gate, encoder, coding, shelf, counters, clock)
+    def make(
+        layers: int = 2, bytes_s: float | None = None, frame_bytes: int | None = None
+    ) -> Stream:
+        gate = Gate(pixel_mean=2, pixel_peak=12, max_interval_s=30)
+        budget = Budget(bytes_s, layers=layers, symbols=1, now=clock.now)
+        coding = Coding(bundle.tables, bundle.tag, CONTEXT, frame_bytes)
+        return Stream(gate, budget, encoder, coding, shelf, counters, clock)
 
     return make
 
@@ -107,14 +111,58 @@ def test_still_scene_costs_no_encoder(
     assert (stream.looked_at, stream.encoded, stream.accepted) == (3, 2, 2)
 
 
-def test_order_for_a_key_frame_lets_the_next_frame_pass(
+def test_over_the_budget_no_frame_is_looked_at(
+    new_stream: Callable[..., Stream], encoder: FakeEncoder, new_frame: NewFrame, clock: Clock
+) -> None:
+    stream = new_stream(bytes_s=1.0)
+    taken = 0
+    while stream.offer(new_frame(20 * (taken % 2))) is not None:
+        taken += 1
+    assert encoder.calls == taken == 1, "a frame costs more than the budget of half a minute"
+    assert stream.stages.take()["gate_ms"] >= 0
+    clock.now = BURST_S
+    assert stream.offer(new_frame(20)) is not None
+
+
+def test_a_frame_that_would_be_too_long_has_fewer_layers(
+    new_stream: Callable[..., Stream], new_frame: NewFrame
+) -> None:
+    whole = new_stream().offer(new_frame(100))
+    assert whole is not None
+    fits = new_stream(frame_bytes=len(whole.payload)).offer(new_frame(100))
+    assert opened(fits).layers == 2
+    cut = new_stream(frame_bytes=len(whole.payload) - 1).offer(new_frame(100))
+    assert opened(cut).layers == 1
+    assert opened(new_stream(frame_bytes=1).offer(new_frame(100))).layers == 1
+
+
+def test_layers_that_went_at_once_are_not_sent_again(
     stream: Stream, new_frame: NewFrame, counters: Counters
 ) -> None:
     stream.offer(new_frame(100))
-    assert stream.refine(RefineOrder(0, 0, 0)) is None
-    assert stream.offer(new_frame(100)) is not None
-    assert stream.offer(new_frame(100)) is None
-    assert counters.value("aiflow_refine_orders_total", answer="key") == 1
+    assert stream.refine(RefineOrder(0, 1, 1)) is None
+    assert stream.refine(RefineOrder(0, 0, 2)) is None
+    assert counters.value("aiflow_refine_orders_total", answer="sent_before") == 2
+
+
+def test_order_for_more_than_is_missing_gets_what_is_missing(
+    new_stream: Callable[..., Stream], new_frame: NewFrame
+) -> None:
+    stream = new_stream(layers=1)
+    stream.offer(new_frame(100))
+    payload = stream.refine(RefineOrder(0, 0, 2))
+    assert payload is not None
+    packet = unpack(payload, CONTEXT)
+    assert (packet.kind, packet.first_layer, packet.layers) == (Kind.REFINE, 1, 1)
+
+
+def test_over_the_budget_no_order_is_carried_out(
+    new_stream: Callable[..., Stream], new_frame: NewFrame, counters: Counters
+) -> None:
+    stream = new_stream(layers=1, bytes_s=1.0)
+    stream.offer(new_frame(100))
+    assert stream.refine(RefineOrder(0, 1, 1)) is None
+    assert counters.value("aiflow_refine_orders_total", answer="budget") == 1
 
 
 def test_order_for_layers_of_a_frame_sent(
@@ -133,8 +181,9 @@ def test_order_for_layers_of_a_frame_sent(
 
 
 def test_order_for_a_frame_that_is_forgotten_gets_a_new_one(
-    stream: Stream, new_frame: NewFrame
+    new_stream: Callable[..., Stream], new_frame: NewFrame
 ) -> None:
+    stream = new_stream(layers=1)
     for number in range(MAX_RECENT + 1):
         assert stream.offer(new_frame(20 * (number % 2))) is not None
     assert stream.refine(RefineOrder(1, 1, 1)) is not None

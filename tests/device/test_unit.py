@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
@@ -9,6 +10,7 @@ from aiflow.common.errors import PayloadMalformed, StorageError
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import RefineOrder
 from aiflow.device import capture
+from aiflow.device.budget import Budget
 from aiflow.device.camera import Frame, Image
 from aiflow.device.stages import Stages
 from aiflow.device.stream import Stream
@@ -36,9 +38,9 @@ class FakeVoice:
         self.sizes.append(image.shape)
         return b"descriptor"
 
-    def embedding(self, payload: bytes) -> bool:
+    def embedding(self, payload: bytes) -> int:
         self.refinements.append(payload)
-        return True
+        return 30
 
 
 class FakeStream:
@@ -49,6 +51,7 @@ class FakeStream:
         self.described: list[bytes] = []
         self.fault: Exception | None = None
         self.stages = Stages()
+        self.budget = Budget(100.0, layers=2, symbols=1, now=time.monotonic())
         self.looked_at = self.encoded = self.accepted = 0
 
     def describe(self, descriptor: bytes) -> None:
@@ -193,6 +196,7 @@ def test_orders_are_carried_out(
     unit.slot.order(RefineOrder(1, 0, 0))
     unit.slot.order(RefineOrder(1, 1, 1))
     wait_until(lambda: voice.refinements == [b"refinement"], "not carried out")
+    wait_until(lambda: float(unit.stats()["bytes_s"]) > 0, "not counted")
 
 
 def test_fault_costs_one_frame(

@@ -13,7 +13,8 @@ from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Symbols, Tables, compress
 from aiflow.common.messages import Caption, Descriptor
 from aiflow.common.mqtt import OnAccepted, Reason
-from aiflow.common.wire import Context, Kind, Packet, pack, pack_local
+from aiflow.common.symbols import Decoded
+from aiflow.common.wire import Context, Header, Kind, Packet, pack, pack_local
 from aiflow.edge.arrival import Embedding, FrameKey, StreamKey
 
 BUNDLE_ID = "ab" * 32
@@ -163,7 +164,8 @@ class FakeCamera:
 
     def delta(self, sequence: int, reference: int) -> bytes:
         body = compress(self.symbols(sequence), TABLES, reference=self.symbols(reference)[:4])
-        return self._pack(Packet(Kind.DELTA, self.tag, sequence, 0, body, reference=reference))
+        header = Header(self.tag, reference, 0, 1)
+        return self._pack(Packet(Kind.DELTA, self.tag, sequence, 0, body, reference=header))
 
     def refinement(self, sequence: int) -> bytes:
         body = compress(self.symbols(sequence), TABLES, first_layer=1)
@@ -179,6 +181,7 @@ class FakeCamera:
     def embedding(self, sequence: int, received_at: float = 0.0) -> Embedding:
         """A frame as it is after the receiver."""
         payload = self.key_frame(sequence)
+        symbols = self.symbols(sequence)[:4]
         captured_s = self.context.epoch_ms / 1000
         return Embedding(
             key=self.key(sequence),
@@ -187,9 +190,11 @@ class FakeCamera:
             received_s=captured_s + 0.1,
             received_at=received_at,
             late=False,
-            symbols=self.symbols(sequence)[:4],
-            chain=(payload,),
-            trailer_bytes=self.context.trailer_bytes,
+            uplink_bytes=len(payload) + 8,
+            decoded=Decoded(symbols, symbols),
+            header=Header(self.tag, sequence, 0, 1),
+            payloads=(payload,),
+            context=self.context,
         )
 
     @property

@@ -11,7 +11,7 @@ from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_receipt
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import FrameKey, StreamKey
-from aiflow.edge.custody import HOLD_S, Custody
+from aiflow.edge.custody import HOLD_S, RECEIPT_FRAMES, Custody
 from aiflow.edge.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -80,6 +80,24 @@ def test_receipts_of_a_stream_are_gathered(desk: Desk) -> None:
     desk.ring()
     desk.ring(0.5)
     assert sorted(desk.receipts) == [(DOOR, [range(1, 4), range(5, 6)]), (GATE, [range(9, 10)])]
+
+
+def test_enough_frames_are_worth_a_receipt_before_its_time(desk: Desk) -> None:
+    for sequence in range(RECEIPT_FRAMES - 1):
+        desk.custody.captioned(FrameKey(DOOR, sequence))
+    desk.ring()
+    desk.ring(0.1)
+    assert desk.receipts == []
+    desk.custody.captioned(FrameKey(DOOR, RECEIPT_FRAMES - 1))
+    desk.ring()
+    desk.ring()
+    assert desk.receipts == [(DOOR, [range(RECEIPT_FRAMES)])]
+    desk.custody.captioned(FrameKey(DOOR, RECEIPT_FRAMES))
+    desk.ring()
+    desk.ring(0.4)
+    assert len(desk.receipts) == 1, "the next one waits its own time"
+    desk.ring(0.1)
+    assert len(desk.receipts) == 2
 
 
 def test_many_gaps_make_several_receipts(desk: Desk) -> None:

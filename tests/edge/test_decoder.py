@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aiflow.common.codec import Tables
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters
 from aiflow.common.topics import Topics
@@ -26,7 +27,12 @@ class Desk:
     """A decoder with its surroundings; an answer of the cloud becomes an update."""
 
     def __init__(
-        self, ledger: Ledger, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
+        self,
+        ledger: Ledger,
+        outlet: FakeOutlet,
+        captions: FakeCaptions,
+        bundle_id: str,
+        tables: Tables,
     ) -> None:
         self.outlet = outlet
         self.captions = captions
@@ -37,6 +43,7 @@ class Desk:
         self.escalations = Escalations(
             outlet,
             Pool("aiflow/cloud/default/request", "aiflow/edge/edge1/reply", 2.0),
+            tables,
             alarms,
             self._answered,
             self.counters,
@@ -50,10 +57,10 @@ class Desk:
 
 @pytest.fixture
 def desk(
-    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
+    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str, tables: Tables
 ) -> Iterator[Desk]:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, captions, bundle_id)
+        yield Desk(ledger, outlet, captions, bundle_id, tables)
 
 
 def test_a_batch_is_decoded_in_one_go(desk: Desk, camera: FakeCamera) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aiflow.common.codec import Tables
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
@@ -20,7 +22,7 @@ LEASE_S = 2.0
 class Desk:
     """Escalations with their surroundings."""
 
-    def __init__(self, clock: Clock, outlet: FakeOutlet) -> None:
+    def __init__(self, clock: Clock, outlet: FakeOutlet, tables: Tables) -> None:
         self.clock = clock
         self.outlet = outlet
         self.counters = Counters()
@@ -29,6 +31,7 @@ class Desk:
         self.escalations = Escalations(
             outlet,
             Pool("aiflow/cloud/default/request", "aiflow/edge/edge1/reply", LEASE_S),
+            tables,
             self.alarms,
             lambda *answer: self.answers.append(answer),
             self.counters,
@@ -64,8 +67,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(clock: Clock, outlet: FakeOutlet) -> Desk:
-    return Desk(clock, outlet)
+def desk(clock: Clock, outlet: FakeOutlet, tables: Tables) -> Desk:
+    return Desk(clock, outlet, tables)
 
 
 def test_a_question_carries_the_original_payload_and_the_draft(
@@ -82,6 +85,18 @@ def test_a_question_carries_the_original_payload_and_the_draft(
     assert escalation.payloads == (camera.key_frame(1),)
     assert escalation.draft == (7, 8, 2)
     assert escalation.deadline_ms == 2000
+
+
+def test_a_delta_travels_on_as_the_key_payload_that_its_device_keeps(
+    desk: Desk, camera: FakeCamera
+) -> None:
+    refinement = camera.refinement(2)
+    frame = replace(
+        camera.embedding(2), payload=refinement, payloads=(camera.delta(2, 1), refinement)
+    )
+    desk.escalations.ask(frame, (7, 8, 2), Stages())
+    (request,) = desk.outlet.sent
+    assert unpack_escalation(request.payload).payloads == (camera.key_frame(2), refinement)
 
 
 def test_an_answer_finds_its_question(desk: Desk, camera: FakeCamera) -> None:

@@ -227,13 +227,13 @@ def test_a_full_queue_drops_by_policy_and_counts(
     captions.open.set()
 
 
-def test_a_missing_reference_orders_a_key_frame(
+def test_a_missing_reference_orders_key_frames(
     unplugged: EdgeNode, outlet: FakeOutlet, camera: FakeCamera
 ) -> None:
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     _arrive(camera, "embedding", camera.delta(5, 4))
     (order,) = outlet.to("/refine")
-    assert unpack_refine_order(order.payload) == RefineOrder(5, 0, 0)
+    assert unpack_refine_order(order.payload) == RefineOrder(0, 0, 0)
     assert order.expiry_s == 10
 
 

@@ -21,19 +21,19 @@ def test_an_unsure_draft_goes_to_the_cloud() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits, chain, cloud, cause, words",
+    "limits, payloads, cloud, cause, words",
     [
         (Limits(0.8, 0, 4), 1, CloudState(), "off", "escalation is off"),
-        (LIMITS, 9, CloudState(), "chain", "too many references to send along"),
+        (LIMITS, 9, CloudState(), "payloads", "too many refinements to send along"),
         (LIMITS, 1, CloudState(rest_s=3.7), "resting", "cloud failed, resting 4 s"),
         (LIMITS, 1, CloudState(pending=4), "pending", "too many escalations pending"),
         (LIMITS, 1, CloudState(asked_last_minute=10), "cap", "escalations of this minute used"),
     ],
 )
 def test_what_keeps_an_unsure_draft_at_the_edge(
-    limits: Limits, chain: int, cloud: CloudState, cause: str, words: str
+    limits: Limits, payloads: int, cloud: CloudState, cause: str, words: str
 ) -> None:
-    decision = decide(0.5, chain, limits, cloud)
+    decision = decide(0.5, payloads, limits, cloud)
     assert decision.action is Action.ANSWER
     assert decision.cause == cause
     assert decision.reason == f"confidence 0.50 < 0.80, {words}"

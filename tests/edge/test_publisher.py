@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import publish_size
 from aiflow.common.topics import Topics
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import FrameKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.publisher import Answer, Publisher, Stages, uplink_bytes
+from aiflow.edge.publisher import Answer, Publisher, Stages
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera, FakeOutlet
@@ -80,14 +79,9 @@ def test_what_a_caption_says(desk: Desk, camera: FakeCamera) -> None:
     assert caption.latency_s.cloud is None
     assert caption.latency_s.total == pytest.approx(time.time() - frame.captured_s, abs=2)
     assert caption.bytes.embedding == len(frame.payload)
-    assert caption.bytes.uplink == uplink_bytes(len(frame.payload))
+    assert caption.bytes.uplink == frame.uplink_bytes
     assert caption.bundle == desk.bundle_id
     assert caption.reason == "confidence 0.91 >= 0.80"
-
-
-def test_uplink_bytes_count_the_whole_publish() -> None:
-    # Fixed header 2, topic length 2, packet id 2, property length 1, alias 3, expiry 5.
-    assert uplink_bytes(40) == 40 + 15 == publish_size(0, 40, qos=1, alias=True, expiry=True)
 
 
 def test_custody_ends_when_both_are_accepted(desk: Desk, camera: FakeCamera) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ import pytest
 
 from aiflow.common.codec import Tables
 from aiflow.common.metrics import Counters
+from aiflow.common.mqtt import Properties
 from aiflow.common.topics import Topics
-from aiflow.common.wire import MAX_ESCALATED_PAYLOADS, Kind, Packet, pack, pack_local
+from aiflow.common.wire import MAX_ESCALATED_PAYLOADS, Header, Kind, Packet, pack, pack_local
 from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption
+from aiflow.edge.arrival import Embedding, LocalCaption, StreamKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.receiver import Coding, Receiver
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera
 
 KEY = bytes(range(32))
+PLAIN = Properties()
 
 
 class Desk:
@@ -36,7 +39,7 @@ class Desk:
         )
         self.frames: list[Embedding] = []
         self.captions: list[LocalCaption] = []
-        self.wanted: list[FrameKey] = []
+        self.wanted: list[tuple[StreamKey, int]] = []
         self.receiver = Receiver(
             Topics(),
             Coding(bundle_id, bytes.fromhex(bundle_id)[:2], tables),
@@ -50,8 +53,8 @@ class Desk:
     def describe(self, camera: FakeCamera) -> None:
         self.receiver.descriptor(camera.topic("descriptor"), camera.descriptor().to_json())
 
-    def receive(self, camera: FakeCamera, payload: bytes) -> None:
-        self.receiver.embedding(camera.topic("embedding"), payload)
+    def receive(self, camera: FakeCamera, payload: bytes, properties: Properties = PLAIN) -> None:
+        self.receiver.embedding(camera.topic("embedding"), payload, properties)
 
     def errors(self, reason: str) -> int:
         return self.counters.value("aiflow_payload_errors_total", reason=reason)
@@ -62,8 +65,8 @@ class Desk:
     def local_caption(self, frame: LocalCaption) -> None:
         self.captions.append(frame)
 
-    def key_frame_wanted(self, frame: FrameKey) -> None:
-        self.wanted.append(frame)
+    def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:
+        self.wanted.append((stream, newest))
 
 
 @pytest.fixture
@@ -79,9 +82,9 @@ def test_a_key_frame_becomes_symbols(desk: Desk, camera: FakeCamera) -> None:
     (frame,) = desk.frames
     assert frame.key == camera.key(3)
     assert frame.captured_s == (camera.context.epoch_ms + 1500) / 1000
-    assert frame.chain == (payload,)
+    assert frame.payloads == (payload,)
     assert frame.late  # that session began years ago
-    np.testing.assert_array_equal(frame.symbols, camera.symbols(3)[:4])
+    np.testing.assert_array_equal(frame.decoded.symbols, camera.symbols(3)[:4])
     assert desk.counters.value("aiflow_received_bytes_total") == len(payload)
 
 
@@ -95,7 +98,7 @@ def test_a_fresh_frame_is_not_late(desk: Desk, new_camera: type[FakeCamera]) -> 
 def test_all_layers_at_once(desk: Desk, camera: FakeCamera) -> None:
     desk.describe(camera)
     desk.receive(camera, camera.key_frame(3, layers=2))
-    np.testing.assert_array_equal(desk.frames[0].symbols, camera.symbols(3))
+    np.testing.assert_array_equal(desk.frames[0].decoded.symbols, camera.symbols(3))
 
 
 def test_a_delta_is_decoded_against_its_reference(desk: Desk, camera: FakeCamera) -> None:
@@ -103,28 +106,48 @@ def test_a_delta_is_decoded_against_its_reference(desk: Desk, camera: FakeCamera
     key, delta = camera.key_frame(3), camera.delta(4, 3)
     desk.receive(camera, key)
     desk.receive(camera, delta)
-    np.testing.assert_array_equal(desk.frames[1].symbols, camera.symbols(4)[:4])
-    assert desk.frames[1].chain == (key, delta)
+    np.testing.assert_array_equal(desk.frames[1].decoded.symbols, camera.symbols(4)[:4])
+    assert desk.frames[1].payloads == (delta,)
+    assert desk.frames[1].header == Header(camera.tag, 4, 0, 1)
 
 
-def test_a_long_chain_of_deltas_is_cut_and_seen_to_be(desk: Desk, camera: FakeCamera) -> None:
+def test_deltas_refer_to_deltas(desk: Desk, camera: FakeCamera) -> None:
     desk.describe(camera)
     desk.receive(camera, camera.key_frame(0))
-    for sequence in range(1, 20):
+    for sequence in range(1, 600):
         desk.receive(camera, camera.delta(sequence, sequence - 1))
-    assert [len(frame.chain) for frame in desk.frames[:10]] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 9]
-    assert len(desk.frames[19].chain) == MAX_ESCALATED_PAYLOADS + 1
+    assert len(desk.frames) == 600
+    np.testing.assert_array_equal(desk.frames[-1].decoded.symbols, camera.symbols(599)[:4])
 
 
-def test_a_delta_without_its_reference_asks_for_a_key_frame(desk: Desk, camera: FakeCamera) -> None:
+def test_a_delta_without_its_reference_asks_for_key_frames(desk: Desk, camera: FakeCamera) -> None:
     desk.describe(camera)
+    desk.receive(camera, camera.key_frame(2))
     for sequence in (4, 5, 6):
         desk.receive(camera, camera.delta(sequence, 3))
-    assert desk.frames == []
+    assert len(desk.frames) == 1
     assert desk.errors("reference") == 3
-    assert desk.wanted == [camera.key(4)]  # one order for all of them
+    assert desk.wanted == [(camera.stream, 2)]  # one order for all of them
     desk.receive(camera, camera.key_frame(4))
-    assert [frame.key for frame in desk.frames] == [camera.key(4)]  # it had been released
+    assert desk.frames[1].key == camera.key(4)
+
+
+def test_a_delta_of_a_refined_frame(desk: Desk, camera: FakeCamera) -> None:
+    desk.describe(camera)
+    for payload in (camera.key_frame(3), camera.refinement(3), camera.delta(4, 3)):
+        desk.receive(camera, payload)
+    np.testing.assert_array_equal(desk.frames[2].decoded.symbols, camera.symbols(4)[:4])
+
+
+def test_what_is_captioned_already_may_be_referred_to(desk: Desk, camera: FakeCamera) -> None:
+    """After a restart the ledger knows more frames than the memory."""
+    desk.describe(camera)
+    desk.custody.captioned(camera.key(3))
+    desk.custody.settle()
+    desk.receive(camera, camera.key_frame(3))
+    assert desk.frames == []
+    desk.receive(camera, camera.delta(4, 3))
+    np.testing.assert_array_equal(desk.frames[0].decoded.symbols, camera.symbols(4)[:4])
 
 
 def test_a_refinement_adds_layers_and_needs_no_custody(desk: Desk, camera: FakeCamera) -> None:
@@ -133,8 +156,21 @@ def test_a_refinement_adds_layers_and_needs_no_custody(desk: Desk, camera: FakeC
     desk.receive(camera, camera.refinement(3))
     base, refined = desk.frames
     assert (base.refined, refined.refined) == (False, True)
-    np.testing.assert_array_equal(refined.symbols, camera.symbols(3))
-    assert refined.chain == (camera.key_frame(3), camera.refinement(3))
+    np.testing.assert_array_equal(refined.decoded.symbols, camera.symbols(3))
+    np.testing.assert_array_equal(refined.decoded.own, camera.symbols(3)[:4])
+    assert refined.payloads == (camera.key_frame(3), camera.refinement(3))
+    for _ in range(20):
+        desk.receive(camera, camera.refinement(3))
+    assert len(desk.frames[-1].payloads) == MAX_ESCALATED_PAYLOADS + 1
+
+
+def test_bytes_on_the_devices_link_are_those_of_the_message(desk: Desk, camera: FakeCamera) -> None:
+    desk.describe(camera)
+    payload = camera.key_frame(1)
+    desk.receive(camera, payload)
+    desk.receive(camera, camera.key_frame(2), Properties(qos=1, expiry_s=60))
+    # Fixed header 2, topic length 2, property length 1, alias 3; packet id 2, expiry 5.
+    assert [frame.uplink_bytes - len(payload) for frame in desk.frames] == [8, 15]
 
 
 def test_a_caption_of_the_device_is_passed_on(desk: Desk, camera: FakeCamera) -> None:
@@ -230,11 +266,56 @@ def test_signed_payloads(desk: Desk, new_camera: type[FakeCamera]) -> None:
     signer = new_camera(device="signer", key=KEY)
     desk.describe(signer)
     desk.receive(signer, signer.key_frame(1))
-    assert desk.frames[0].trailer_bytes == 8
+    assert desk.frames[0].context.trailer_bytes == 8
     desk.receive(signer, _flipped(signer.key_frame(2)))
     desk.receive(signer, new_camera(device="signer").key_frame(2, layers=2))
     assert desk.errors("mac") == 2
     assert len(desk.frames) == 1
+
+
+def test_no_flipped_bit_passes_a_mac(desk: Desk, new_camera: type[FakeCamera]) -> None:
+    signer = new_camera(device="signer", key=KEY)
+    desk.describe(signer)
+    desk.receive(signer, signer.key_frame(1))
+    for payload in (signer.key_frame(2), signer.delta(2, 1)):
+        for bit in range(8 * len(payload)):
+            flipped = bytearray(payload)
+            flipped[bit // 8] ^= 1 << bit % 8
+            desk.receive(signer, bytes(flipped))
+    assert len(desk.frames) == 1
+    assert desk.custody.held == 1
+    assert desk.errors("mac") > 100
+
+
+def test_a_replay_gets_a_receipt_and_no_caption(desk: Desk, new_camera: type[FakeCamera]) -> None:
+    signer = new_camera(device="signer", key=KEY)
+    desk.describe(signer)
+    payload = signer.key_frame(1)
+    desk.receive(signer, payload)
+    desk.custody.captioned(signer.key(1))
+    desk.custody.settle()
+    before = desk.custody.owes(signer.stream)
+    for _ in range(5):
+        desk.receive(signer, payload)
+    assert len(desk.frames) == 1
+    assert before == desk.custody.owes(signer.stream) == {1}
+    assert desk.counters.value("aiflow_duplicates_total", reason="captioned") == 5
+
+
+def test_a_replay_of_an_older_session(desk: Desk, new_camera: type[FakeCamera]) -> None:
+    older = new_camera(device="signer", key=KEY, epoch_ms=1)
+    newer = new_camera(device="signer", key=KEY, epoch_ms=2)
+    desk.describe(older)
+    desk.receive(older, older.key_frame(1))
+    desk.custody.captioned(older.key(1))
+    desk.custody.settle()
+    desk.describe(newer)
+    desk.receive(newer, older.key_frame(1))
+    assert desk.errors("mac") == 1, "its MAC is right, but for another session"
+    assert desk.custody.owes(newer.stream) == set()
+    desk.describe(older)  # whoever replays the descriptor as well
+    desk.receive(older, older.key_frame(1))
+    assert len(desk.frames) == 1, "the ledger knows it"
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff", b"x" * 70_000])
@@ -244,7 +325,7 @@ def test_a_broken_descriptor_is_counted(desk: Desk, camera: FakeCamera, content:
 
 
 def test_topics_that_are_no_cameras(desk: Desk) -> None:
-    desk.receiver.embedding("aiflow/edge/door/embedding", b"x")
+    desk.receiver.embedding("aiflow/edge/door/embedding", b"x", PLAIN)
     desk.receiver.descriptor("other/pi/door/descriptor", b"x")
     assert desk.errors("topic") == 2
 
@@ -264,8 +345,10 @@ def test_whatever_comes_is_counted_or_handed_on(desk: Desk, camera: FakeCamera) 
             pack_local(0.5, "a bus") if kind is Kind.LOCAL else rng.randbytes(rng.randrange(9)),
             first_layer=rng.randrange(1, 4) if kind is Kind.REFINE else 0,
             layers=1 if kind is Kind.LOCAL else rng.randrange(1, 4),
-            reference=rng.randrange(sequence) if kind is Kind.DELTA else None,
         )
+        if kind is Kind.DELTA:
+            header = Header(camera.tag, rng.randrange(sequence), 0, packet.layers)
+            packet = replace(packet, reference=header)
         desk.receive(camera, pack(packet, camera.context))
         desk.receive(camera, rng.randbytes(rng.randrange(40)))
     received = desk.counters.value("aiflow_received_total")

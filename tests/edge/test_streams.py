@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiflow.common.errors import ConfigError, PayloadMalformed, UnknownBundle
-from aiflow.edge.streams import MAX_REFERENCES, Streams
+from aiflow.edge.streams import MAX_REFERENCES, Seen, Streams
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera
@@ -82,8 +82,13 @@ def test_references_are_bounded(streams: Streams, camera: FakeCamera) -> None:
     stream = streams.get("pi", "door")
     assert stream is not None
     for sequence in range(MAX_REFERENCES + 5):
-        stream.remember(sequence, camera.symbols(sequence), (b"payload",))
-    assert list(stream.symbols) == list(stream.chains) == list(range(5, MAX_REFERENCES + 5))
+        frame = camera.embedding(sequence)
+        stream.remember(Seen(frame.header, frame.decoded, frame.payloads))
+        stream.used(0)  # it is still referred to
+    kept = [*range(6, MAX_REFERENCES + 5), 0]
+    assert list(stream.frames) == kept
+    assert sorted(stream.decoded) == sorted(kept)
+    assert [header.sequence for header in stream.references()] == kept[::-1]
 
 
 def test_a_device_with_a_key_cannot_go_back_to_a_checksum(

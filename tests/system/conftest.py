@@ -113,6 +113,8 @@ class System:
     def __init__(self, folder: Path, *, fps: float = 10.0, bundle: str = "street") -> None:
         self.folder = folder
         self.topics = Topics()
+        self._sessions: dict[int, int] = {}  # epoch to the first sequence
+        self._next = 0
         self._resources = ExitStack()
         try:
             self.broker = self._resources.enter_context(PrivateBroker())
@@ -169,7 +171,10 @@ class System:
         )
 
     def outbox(self) -> Outbox:
-        """From the device's own file; nothing accepted if there is none yet."""
+        """From the device's own file; nothing accepted if there is none yet.
+
+        Sequences go on rising in a new session: its first is the one after the last that was seen.
+        """
         path = self.folder / "outbox.sqlite"
         try:
             with contextlib.closing(
@@ -179,9 +184,11 @@ class System:
                 (waiting,) = database.execute("SELECT count(*) FROM entries").fetchone()
         except sqlite3.OperationalError:
             stream, waiting = None, 0
-        epoch_ms, accepted = stream or (0, 0)
-        plan = self.plan
-        ids = {caption_id(plan.device, plan.camera, epoch_ms, n) for n in range(accepted)}
+        epoch_ms, next_sequence = stream or (0, 0)
+        first = self._sessions.setdefault(epoch_ms, self._next)
+        self._next = next_sequence
+        accepted, plan = range(first, next_sequence), self.plan
+        ids = {caption_id(plan.device, plan.camera, epoch_ms, n) for n in accepted}
         return Outbox(epoch_ms, ids, waiting)
 
     def edge_counters(self) -> dict[str, int]:

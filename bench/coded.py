@@ -1,0 +1,199 @@
+"""Our own payloads: what a device sends for given symbols, with everything that is in it.
+
+    symbols -> key payload, as it enters the outbox -> Sender, Predictor -> what leaves
+                                                          ^
+                   receipts, gathered as an edge node does it, on the stream's own clock
+
+The session is a day old and sends two frames a second, so that sequence and capture time are as
+long as they are in daily use.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiflow.common.codec import Tables, code_bits, compress, decompress
+from aiflow.common.errors import AiflowError
+from aiflow.common.wire import Context, Kind, Packet, pack
+from aiflow.device.config import SendingConfig
+from aiflow.device.outbox import Entry
+from aiflow.device.predictor import Predictor
+from aiflow.device.sender import Sender
+from aiflow.edge.config import EdgeConfig
+from aiflow.edge.custody import RECEIPT_FRAMES
+
+FPS: Final = 2.0
+SESSION_S: Final = 86_400
+FIRST_SEQUENCE: Final = round(SESSION_S * FPS)
+ANSWER_S: Final = 0.1
+"""From sending a frame until its caption is out."""
+DEVICE: Final = "porch"
+CAMERA: Final = "street"
+EPOCH_MS: Final = 1_767_225_600_000
+CONTEXT: Final = Context(DEVICE, CAMERA, EPOCH_MS)
+
+Symbols = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyFrame:
+    """One frame that stands alone, and the CPU time of coding and decoding it."""
+
+    sequence: int
+    payload: bytes
+    body: bytes
+    ideal_bits: float
+    codec_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sent:
+    """What leaves the device for one frame; `asked` is with QoS 1, the others with QoS 0."""
+
+    sequence: int
+    payload: bytes
+    asked: bool
+
+    @property
+    def is_delta(self) -> bool:
+        return self.payload[0] & 0x0F == Kind.DELTA
+
+
+@dataclass(slots=True, eq=False)
+class Sending:
+    """A stream as it went: the payloads, and after how many of them each receipt came."""
+
+    frames: list[Sent] = field(default_factory=list)
+    receipts: list[tuple[int, list[int]]] = field(default_factory=list)
+    """(frames sent before it, sequences it covers)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coder:
+    """What payloads are made with; `layers` is how many are sent at once."""
+
+    tables: Tables
+    bundle_tag: bytes
+    layers: int
+
+    def keys(self, symbols: Symbols) -> list[KeyFrame]:
+        """Every frame (N, K, D) as a key frame, as it enters the outbox."""
+        return [self._key(FIRST_SEQUENCE + index, frame) for index, frame in enumerate(symbols)]
+
+    def _key(self, sequence: int, frame: Symbols) -> KeyFrame:
+        began = time.thread_time()
+        body = compress(frame, self.tables, layers=self.layers)
+        back = decompress(body, self.tables, layers=self.layers)
+        took_ms = (time.thread_time() - began) * 1000
+        if not np.array_equal(back, frame[: len(back)]):
+            raise RuntimeError("the codec gives back other symbols than it was given")
+        packet = Packet(
+            kind=Kind.KEY,
+            bundle_tag=self.bundle_tag,
+            sequence=sequence,
+            captured_ms=round(sequence / FPS * 1000),
+            body=body,
+            layers=self.layers,
+        )
+        ideal = code_bits(frame, self.tables, layers=self.layers)
+        return KeyFrame(sequence, pack(packet, CONTEXT), body, ideal, took_ms)
+
+    def stream(self, keys: Iterable[KeyFrame]) -> Sending:
+        """Consecutive frames as a device sends them: its own sender decides, as it is shipped."""
+        return send(keys, Predictor(self.tables, CONTEXT, key_every_s=SendingConfig().key_every_s))
+
+
+class Unpredicted:
+    """A predictor that predicts nothing: every frame goes as the outbox keeps it."""
+
+    def shorten(self, kept: bytes, now: float) -> bytes:
+        del now
+        return kept
+
+    def acknowledged(self, sequences: Iterable[int]) -> None: ...
+
+    def reset(self) -> None: ...
+
+
+def send(keys: Iterable[KeyFrame], predictor: Predictor | Unpredicted) -> Sending:
+    """Send frames at the stream's rate, on a clock that is computed and not waited for."""
+    config, store, went = SendingConfig(), _Memory(), Sending()
+    owed = _Owed()
+
+    def publish(payload: bytes, *, first: bool, ask_broker: bool) -> bool:
+        if not first:
+            raise AiflowError("a frame was sent again although its receipt came in time")
+        went.frames.append(Sent(store.newest, payload, ask_broker))
+        return True
+
+    sender = Sender(
+        store,
+        publish,
+        predictor,
+        window=config.window,
+        resend_after_s=config.resend_after_s,
+        resend_max_s=config.resend_max_s,
+    )
+    for number, key in enumerate(keys):
+        now = number / FPS
+        for receipt in owed.due(now):
+            went.receipts.append((len(went.frames), receipt))
+            sender.receipt([range(one, one + 1) for one in receipt])
+        store.put(Entry(key.sequence, key.payload))
+        sender.step(now)
+        owed.captioned(key.sequence, now + ANSWER_S)
+    went.receipts += [(len(went.frames), receipt) for receipt in owed.due(float("inf"))]
+    return went
+
+
+class _Memory:
+    """An outbox of one camera, in memory."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Entry] = {}
+        self.newest = -1
+
+    def put(self, entry: Entry) -> None:
+        self._kept[entry.sequence] = entry
+        self.newest = entry.sequence
+
+    def after(self, sequence: int, limit: int) -> list[Entry]:
+        return [entry for entry in self._kept.values() if entry.sequence > sequence][:limit]
+
+    def get(self, sequence: int) -> Entry | None:
+        return self._kept.get(sequence)
+
+    def remove(self, sequences: Iterable[int]) -> int:
+        return sum(self._kept.pop(sequence, None) is not None for sequence in list(sequences))
+
+
+class _Owed:
+    """Receipts of one stream, gathered as an edge node's custody does it."""
+
+    def __init__(self) -> None:
+        self._every_s = EdgeConfig().receipt_every_s
+        self._owed: list[tuple[float, int]] = []
+        """(time of the caption, sequence)"""
+
+    def captioned(self, sequence: int, now: float) -> None:
+        self._owed.append((now, sequence))
+
+    def due(self, now: float) -> list[list[int]]:
+        """Receipts that have been sent by `now`, oldest first."""
+        receipts: list[list[int]] = []
+        while self._owed:
+            until = self._owed[0][0] + self._every_s
+            covered = [one for one in self._owed if one[0] < until][:RECEIPT_FRAMES]
+            # A full one does not wait for its time.
+            sent_at = covered[-1][0] if len(covered) == RECEIPT_FRAMES else until
+            if sent_at > now:
+                break
+            receipts.append([sequence for _, sequence in covered])
+            del self._owed[: len(covered)]
+        return receipts

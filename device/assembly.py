@@ -1,0 +1,197 @@
+"""How a camera's parts are put together. Opens no camera and starts no thread.
+
+stream ─> shelf ─> outbox ─> sender ─> voice ─> session
+   └──────── budget ────────────┘
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from aiflow import __version__
+from aiflow.common.bundle import Bundle
+from aiflow.common.errors import ConfigError, StorageError
+from aiflow.common.messages import Descriptor
+from aiflow.common.metrics import Counters
+from aiflow.common.mqtt import Session
+from aiflow.common.topics import Topics
+from aiflow.common.wire import Context
+from aiflow.device.budget import Budget
+from aiflow.device.camera import Camera, Source, open_camera
+from aiflow.device.config import CameraConfig, DeviceConfig, read_key
+from aiflow.device.gate import Gate
+from aiflow.device.outbox import Outbox
+from aiflow.device.predictor import Predictor
+from aiflow.device.sender import Publishes, Sender
+from aiflow.device.shelf import Shelf
+from aiflow.device.stream import Coding, Encodes, Stream
+from aiflow.device.unit import CameraUnit
+from aiflow.device.voice import Voice
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One camera: what takes its frames in, what sends them, and what they may cost."""
+
+    unit: CameraUnit
+    sender: Sender
+    budget: Budget
+
+
+class Assembly:
+    """What all cameras of a device have in common."""
+
+    def __init__(
+        self,
+        config: DeviceConfig,
+        bundle: Bundle,
+        encoder: Encodes,
+        outbox: Outbox,
+        session: Session,
+        counters: Counters,
+    ) -> None:
+        """Raises ConfigError when the configuration does not fit bundle or files."""
+        self._config = config
+        self._bundle = bundle
+        self._encoder = encoder
+        self._outbox = outbox
+        self._session = session
+        self._counters = counters
+        self._topics = Topics(config.broker.prefix)
+        self._key = read_key(config.key_file)
+        self._layers = _layers(config.layers, bundle)
+
+    def camera(
+        self,
+        camera: CameraConfig,
+        on_put: Callable[[], None],
+        on_storage_fault: Callable[[StorageError], None],
+    ) -> Parts:
+        """Go on with the camera's session or begin one. Raises StorageError, ConfigError.
+
+        `on_put` hears of each frame in the outbox.
+        """
+        name, sending = camera.name, self._config.sending
+        state = self._outbox.begin(name, self._identity(), time.time_ns() // 1_000_000)
+        context = Context(self._config.device, name, state.epoch_ms, self._key)
+        voice = self._voice(camera, state.epoch_ms)
+        if state.descriptor is not None:
+            log.info("camera %s: %d frames wait in the outbox", name, state.waiting)
+            voice.say_descriptor(state.descriptor)
+        budget = Budget(
+            camera.budget_bytes_s,
+            layers=self._layers,
+            symbols=self._config.gate.symbols,
+            now=time.monotonic(),
+        )
+        shelf = Shelf(self._outbox, name, on_put)
+        unit = CameraUnit(
+            name,
+            partial(_open, camera),
+            self._stream(camera, context, budget, shelf),
+            voice,
+            stall_s=camera.stall_s + 1 / camera.fps,
+            counters=self._counters,
+            on_storage_fault=on_storage_fault,
+        )
+        sender = Sender(
+            shelf,
+            _paid(voice, budget),
+            Predictor(self._bundle.tables, context, key_every_s=sending.key_every_s),
+            window=sending.window,
+            resend_after_s=sending.resend_after_s,
+            resend_max_s=sending.resend_max_s,
+        )
+        return Parts(unit, sender, budget)
+
+    def _stream(
+        self, camera: CameraConfig, context: Context, budget: Budget, shelf: Shelf
+    ) -> Stream:
+        coding = Coding(self._bundle.tables, self._bundle.tag, context, camera.budget_bytes_frame)
+        gate = Gate(**self._config.gate.model_dump(exclude={"symbols"}))
+        return Stream(gate, budget, self._encoder, coding, shelf, self._counters)
+
+    def _voice(self, camera: CameraConfig, epoch_ms: int) -> Voice:
+        return Voice(
+            self._session,
+            self._topics,
+            self._config.device,
+            camera.name,
+            counters=self._counters,
+            expiry_s=self._config.sending.expiry_s,
+            describe=partial(self._descriptor, camera, epoch_ms),
+        )
+
+    def _identity(self) -> str:
+        """Whatever a payload is bound to besides camera and session; of the key a fingerprint."""
+        identity = f"{self._config.device} {self._bundle.id} {_authentication(self._key)}"
+        if self._key is None:
+            return identity
+        return f"{identity} {hashlib.sha256(b'aiflow key ' + self._key).hexdigest()[:16]}"
+
+    def _descriptor(
+        self, camera: CameraConfig, epoch_ms: int, width: int, height: int
+    ) -> Descriptor:
+        bundle = self._bundle
+        return Descriptor(
+            device=self._config.device,
+            camera=camera.name,
+            bundle=bundle.id,
+            bundle_name=bundle.manifest.name,
+            tokens=bundle.tokens,
+            dims=bundle.dims,
+            levels=bundle.levels,
+            layers=bundle.layers,
+            epoch_ms=epoch_ms,
+            authentication=_authentication(self._key),
+            width=width,
+            height=height,
+            synthetic=Source.parse(camera.uri).origin == "synthetic",
+            software=software(),
+        )
+
+
+def software() -> str:
+    """How this program calls itself."""
+    return f"aiflow {__version__}"
+
+
+def _open(camera: CameraConfig) -> Camera:
+    return open_camera(camera.uri, camera.fps, camera.width, camera.height)
+
+
+def _paid(voice: Voice, budget: Budget) -> Publishes:
+    """Publishing at the budget's cost."""
+
+    def publish(payload: bytes, *, first: bool, ask_broker: bool) -> bool:
+        size = voice.embedding(payload, ask_broker=ask_broker)
+        if size == 0:
+            return False
+        if first:
+            budget.sent(size)
+        else:
+            budget.spend(size)
+        return True
+
+    return publish
+
+
+def _layers(wanted: int | None, bundle: Bundle) -> int:
+    """How many layers of each frame are sent at once."""
+    there = len(bundle.layers)
+    if wanted is not None and wanted > there:
+        name = bundle.manifest.name
+        raise ConfigError(f"layers = {wanted}, but bundle {name} has {there}; lower it or unset it")
+    return wanted or there
+
+
+def _authentication(key: bytes | None) -> Literal["crc16", "blake2s-64"]:
+    return "crc16" if key is None else "blake2s-64"
