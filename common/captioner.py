@@ -154,7 +154,8 @@ class Captioner:
 
     def _draft(self, row: _Row) -> Draft:
         logit = _logit(float(np.exp(row.log_confidence)))
-        confidence = 1 / (1 + np.exp(-(self.facts.slope * logit + self.facts.intercept)))
+        odds = float(np.clip(self.facts.slope * logit + self.facts.intercept, -60, 60))
+        confidence = 1 / (1 + np.exp(-odds))
         return Draft(
             tokens=tuple(row.tokens),
             text=self.decode(row.tokens),

@@ -24,8 +24,10 @@ class Demo:
 
     def __init__(self, *options: str) -> None:
         self.began = time.monotonic()
+        # Who runs the tests in the background has SIGINT ignored, and children inherit that.
+        command = ["env", "--default-signal=INT", *DEMO, *options]
         self.process = subprocess.Popen(
-            [*DEMO, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def rows(self) -> Iterator[str]:
