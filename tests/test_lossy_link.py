@@ -69,7 +69,9 @@ class Weather:
     loss: float = 0.0
     repeat: float = 0.0
     latest: int = 0
-    """Most ticks that a message may be under way."""
+    """Most ticks that a message may be under way,"""
+    stray: float = 0.0
+    """but for these, which come when their reference's number modulo 256 has come again."""
     edge_restart: float = 0.0
     device_restart: float = 0.0
     reconnect: float = 0.0
@@ -91,7 +93,10 @@ class Lane:
         if chance.random() < weather.loss:
             return
         for _ in range(1 + (chance.random() < weather.repeat)):
-            self._under_way.append((self.now + chance.randint(0, weather.latest), deliver))
+            ticks = chance.randint(0, weather.latest)
+            if chance.random() < weather.stray:
+                ticks = chance.randint(250, 270)
+            self._under_way.append((self.now + ticks, deliver))
 
     def tick(self) -> None:
         due = [one for at, one in self._under_way if at <= self.now]
@@ -382,23 +387,24 @@ def test_in_fair_weather_nearly_all_frames_are_deltas() -> None:
     assert world.refined > 20
 
 
-@pytest.mark.parametrize("key", [None, KEY], ids=["crc", "mac"])
-def test_in_foul_weather_for_thousands_of_frames(key: bytes | None) -> None:
+@pytest.mark.parametrize("frames, key", [(1600, None), (800, KEY)], ids=["crc", "mac"])
+def test_in_foul_weather_for_many_frames(frames: int, key: bytes | None) -> None:
     weather = Weather(
         loss=0.1,
         repeat=0.1,
         latest=12,
+        stray=0.02,
         edge_restart=0.01,
         device_restart=0.005,
         reconnect=0.02,
     )
-    world = run(2, weather, 2000, key)
-    assert world.kinds["DELTA"] > 200
+    world = run(2, weather, frames, key)
+    assert world.kinds["DELTA"] > 0.1 * frames
     asked = world.counters.value("aiflow_payload_errors_total", reason="reference")
-    assert asked > 20, "deltas came without their references"
+    assert asked > 0.01 * frames, "deltas came without their references"
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**32),
     weather=st.builds(
@@ -406,6 +412,7 @@ def test_in_foul_weather_for_thousands_of_frames(key: bytes | None) -> None:
         loss=st.sampled_from([0.0, 0.05, 0.3]),
         repeat=st.sampled_from([0.0, 0.2]),
         latest=st.sampled_from([0, 1, 5, 40]),
+        stray=st.sampled_from([0.0, 0.1]),
         edge_restart=st.sampled_from([0.0, 0.02, 0.1]),
         device_restart=st.sampled_from([0.0, 0.02]),
         reconnect=st.sampled_from([0.0, 0.05]),
