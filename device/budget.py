@@ -1,7 +1,7 @@
 """Rate control: keeps a camera within its bytes a second. Pure logic on a given clock.
 
     bytes sent and received ──> bucket ──┬─ in debt: no frame is taken
-                                         └─ nearly empty: more thrift; nearly full: less
+                                         └─ low and falling: more thrift; high and rising: less
 
 A token bucket fills at `bytes_s` and holds `BURST_S` seconds of it. A frame is charged when it is
 taken, at the price of the last ones, and the difference is settled when it is sent; so what waits
@@ -21,9 +21,10 @@ from typing import Final
 BURST_S: Final = 30.0
 STEP_S: Final = 5.0
 """At least so long between two changes of thrift: the effect of one must be seen first."""
-LOW: Final = 0.3
-HIGH: Final = 0.9
-"""Of the bucket: below the one thrift grows, above the other it shrinks."""
+MIDDLE: Final = 0.5
+"""Of the bucket: below, thrift may grow, above, it may shrink,"""
+FULL: Final = 0.95
+"""and here there is no more to gain by it."""
 MOST_DOUBLINGS: Final = 4
 FIRST_PRICE: Final = 40.0
 """Bytes that a frame is thought to cost before any was sent."""
@@ -48,15 +49,17 @@ class Budget:
         self._bytes_s = bytes_s
         self._steps = _steps(layers, symbols)
         self._lock = threading.Lock()
-        self._step = 0
-        self._stepped_at = now
-        self._filled_at = now
         self._size = BURST_S * (bytes_s or 0.0)
         self._level = self._size
+        self._filled_at = now
         self._price = FIRST_PRICE
         self._spent = 0
-        self._withheld = 0
         self._told_at = now
+        self._withheld = 0
+        self._step = 0
+        self._looked_at = now  # what follows is as it was then
+        self._looked_level = self._level
+        self._looked_withheld = 0
 
     @property
     def thrift(self) -> Thrift:
@@ -113,15 +116,15 @@ class Budget:
         self._level = min(self._size, self._level + elapsed_s * bytes_s)
 
     def _adjust(self, now: float) -> None:
-        if now - self._stepped_at < STEP_S:
+        if now - self._looked_at < STEP_S:
             return
-        wanted = self._step
-        if self._level < LOW * self._size:
-            wanted = min(wanted + 1, len(self._steps) - 1)
-        elif self._level > HIGH * self._size:
-            wanted = max(wanted - 1, 0)
-        if wanted != self._step:
-            self._step, self._stepped_at = wanted, now
+        level, share = self._level, self._level / self._size
+        falling = level < self._looked_level or self._withheld > self._looked_withheld
+        if share < MIDDLE and falling:
+            self._step = min(self._step + 1, len(self._steps) - 1)
+        elif share > MIDDLE and (not falling or share > FULL):
+            self._step = max(self._step - 1, 0)
+        self._looked_at, self._looked_level, self._looked_withheld = now, level, self._withheld
 
 
 def _steps(layers: int, symbols: int) -> tuple[Thrift, ...]:

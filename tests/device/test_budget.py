@@ -77,7 +77,7 @@ def test_a_budget_is_kept_and_used(fps: float, liveliness: float, share: float) 
     bytes_s = share * free_bytes_s(fps, liveliness)
     run = Camera(1, fps, liveliness).run(new_budget(bytes_s), 100.0, 1200.0)
     assert run.bytes_s(after=BURST_S) <= 1.05 * bytes_s
-    assert run.bytes_s(after=BURST_S) >= 0.6 * bytes_s
+    assert run.bytes_s(after=BURST_S) >= 0.9 * bytes_s
     # At no time was more spent than what had come in and one bucket, with one frame of leeway.
     spent = 0
     for at, cost, _ in run.frames:

@@ -114,6 +114,25 @@ def test_rubbish_on_the_wire_is_dropped_and_counted(system: System) -> None:
         time.sleep(0.1)
 
 
+def test_signed_frames_are_captioned_and_those_of_another_key_refused(system: System) -> None:
+    keys = {"device": "ab" * 32, "edge": "cd" * 32}
+    for name, key in keys.items():
+        (system.folder / f"{name}.key").write_text(f"{key}\n")
+    system.configure("device", f'key_file = "{system.folder / "device.key"}"')
+    system.configure("edge", f'device_keys = {{ demo = "{system.folder / "edge.key"}" }}')
+    system.configure("edge", "stats_every_s = 1.0")
+    system.start("device", "edge")
+    deadline = time.monotonic() + 20.0
+    while not _dropped(system.edge_counters(), "mac"):
+        assert time.monotonic() < deadline, system.edge_counters()
+        time.sleep(0.1)
+    assert system.captions() == []
+    assert system.child("edge").stop() == 0
+    (system.folder / "edge.key").write_text(keys["device"])
+    system.start("edge")
+    system.wait_for_captions(10)
+
+
 @pytest.mark.parametrize("tier", ["device", "edge"])
 def test_sigterm_ends_a_daemon_in_good_order(tier: str, system: System) -> None:
     system.start("device", "edge")
