@@ -9,9 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from aiflow.common.config import Broker, Section
-from aiflow.common.errors import ConfigError
-from aiflow.common.topics import check_name
+from aiflow.common.config import Broker, Section, fit_name
 
 
 def default_worker() -> str:
@@ -46,7 +44,4 @@ class CloudConfig(Section):
     @field_validator("pool")
     @classmethod
     def _pool_is_fit(cls, pool: str) -> str:
-        try:
-            return check_name("pool", pool)
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
+        return fit_name("pool", pool)

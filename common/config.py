@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from aiflow.common.errors import ConfigError
-from aiflow.common.topics import Topics
+from aiflow.common.topics import NameKind, Topics, check_name
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,34 @@ class Section(BaseModel):
     """Base of every configuration model: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def fit_name(kind: NameKind, name: str) -> str:
+    """Return the name if topics may carry it; ValueError, as validators raise it, if not."""
+    try:
+        return check_name(kind, name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+
+
+def hex_key(path: Path, named: str) -> bytes:
+    """Read a key from its file: hexadecimal, blanks around it ignored.
+
+    Raises ConfigError, which begins with `named`.
+    """
+    try:
+        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except OSError as error:
+        raise ConfigError(f"{named} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{named} is not hexadecimal") from error
+
+
+def state_file(name: str) -> Path:
+    """Where a file that outlives its daemon is, by the conventions of systemd and of a user."""
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return (Path(given) if given else state / "aiflow") / name
 
 
 class Broker(Section):

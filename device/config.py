@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from aiflow.common.config import Broker, Section
+from aiflow.common.config import Broker, Section, fit_name, hex_key, state_file
 from aiflow.common.errors import ConfigError
-from aiflow.common.topics import NameKind, check_name
 from aiflow.device.camera.source import Source
 
 
@@ -48,7 +46,7 @@ class CameraConfig(Section):
     @field_validator("name")
     @classmethod
     def _name_is_fit(cls, name: str) -> str:
-        return _fit("camera", name)
+        return fit_name("camera", name)
 
     @field_validator("uri", mode="before")
     @classmethod
@@ -153,7 +151,7 @@ class DeviceConfig(Section):
     @field_validator("device")
     @classmethod
     def _device_is_fit(cls, device: str) -> str:
-        return _fit("device", device)
+        return fit_name("device", device)
 
     @field_validator("camera")
     @classmethod
@@ -165,32 +163,16 @@ class DeviceConfig(Section):
         return cameras
 
 
-def _fit(kind: NameKind, name: str) -> str:
-    try:
-        return check_name(kind, name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-
-
 def read_key(path: Path | None) -> bytes | None:
     """The device's key from its file: hexadecimal, blanks around it ignored.
 
     Raises ConfigError.
     """
-    if path is None:
-        return None
-    try:
-        return bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise ConfigError(f"key file {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"key file {path} is not hexadecimal") from error
+    return None if path is None else hex_key(path, f"key file {path}")
 
 
 def outbox_path(config: DeviceConfig) -> Path:
     """Where the outbox is, by configuration or by the conventions of systemd and of a user."""
     if config.outbox.path is not None:
         return config.outbox.path
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return (Path(given) if given else state / "aiflow") / f"outbox-{config.device}.sqlite"
+    return state_file(f"outbox-{config.device}.sqlite")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from aiflow.common.config import Broker, Section
-from aiflow.common.errors import ConfigError
-from aiflow.common.topics import NameKind, check_name
+from aiflow.common.config import Broker, Section, fit_name, hex_key, state_file
 
 
 class EdgeConfig(Section):
@@ -71,26 +68,19 @@ class EdgeConfig(Section):
     @field_validator("node")
     @classmethod
     def _node_is_fit(cls, node: str) -> str:
-        return _fit("node", node)
+        return fit_name("node", node)
 
     @field_validator("pool")
     @classmethod
     def _pool_is_fit(cls, pool: str) -> str:
-        return _fit("pool", pool)
+        return fit_name("pool", pool)
 
     @field_validator("device_keys")
     @classmethod
     def _devices_are_fit(cls, keys: dict[str, Path]) -> dict[str, Path]:
         for device in keys:
-            _fit("device", device)
+            fit_name("device", device)
         return keys
-
-
-def _fit(kind: NameKind, name: str) -> str:
-    try:
-        return check_name(kind, name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
 
 
 def read_key(device: str, path: Path) -> bytes:
@@ -98,18 +88,11 @@ def read_key(device: str, path: Path) -> bytes:
 
     Raises ConfigError.
     """
-    try:
-        return bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise ConfigError(f"key of {device}: {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"key of {device}: {path} is not hexadecimal") from error
+    return hex_key(path, f"key of {device}: {path}")
 
 
 def ledger_path(config: EdgeConfig) -> Path:
     """Where the ledger is, by configuration or by the conventions of systemd and of a user."""
     if config.ledger is not None:
         return config.ledger
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return (Path(given) if given else state / "aiflow") / f"edge-{config.node}.sqlite"
+    return state_file(f"edge-{config.node}.sqlite")
