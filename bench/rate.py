@@ -44,7 +44,14 @@ from aiflow.bench.rig import (
     go_through,
     search_all,
 )
-from aiflow.bench.search import Ground, Scored, contenders, scored, strongest
+from aiflow.bench.search import (
+    Ground,
+    Scored,
+    cheapest_by_facts,
+    contenders,
+    scored,
+    strongest,
+)
 from aiflow.bench.socket_bytes import SocketBytes
 from aiflow.common.bundle import Bundle
 from aiflow.common.street.world import street
@@ -76,10 +83,12 @@ def measure(rig: Rig, painters: Painters, effort: Effort, seed: int, say: Say) -
         answers = Answers.of([view.scene for view in views], "test", seed)
         pictures = rig.pictures(views, pool)
         ground = Ground(pictures, answers, rig.judge, pool, effort.screened)
-        found = search_all(rig, painters, effort, ground, say)
+        searched = ground.uncompressed()
+        cider = float(searched.cider.mean())
+        found = search_all(rig, painters, effort, ground, cider, say)
         ours = [rig.device_encoder.encode(view.image).symbols for view in views]
         curves = {family: [point(one) for one in ways] for family, ways in found.items()}
-        curves["aiflow"] = _prefixes(rig, np.stack(ours), ground)
+        curves["aiflow"] = _prefixes(rig, np.stack(ours), ground, cider)
         ways = [way for family in found.values() for way in contenders(family)]
         say(f"measuring {len(ways)} settings and ours on {effort.scenes} scenes")
         scenes = batches(rig, painters, (views, pictures), effort.scenes, pool)
@@ -90,9 +99,25 @@ def measure(rig: Rig, painters: Painters, effort: Effort, seed: int, say: Say) -
     keys = rig.coder.keys(passed.ours)
     key = _key(keys, rig.judge.score(passed.ours, answers))
     say(f"streaming {effort.frames} frames of the live street")
-    return _together(
-        effort, whole, key, _stream(rig, painters, effort), baselines, passed, keys
-    ) | {"curves": curves}
+    stream = _stream(rig, painters, effort)
+    figures = _together(effort, whole, key, stream, baselines, passed, keys)
+    figures["by_facts"] = _by_facts(found, searched.fact_f1, key["payload_bytes_mean"])
+    return figures | {"curves": curves}
+
+
+def _by_facts(found: Mapping[str, Sequence[Scored]], whole_f1: float, payload: float) -> Figures:
+    """Bytes of the cheapest searched setting that keeps 99% of the facts' F1, and ratios."""
+    cheapest = {family: cheapest_by_facts(ways, whole_f1) for family, ways in found.items()}
+    sizes = {family: one.bytes_mean for family, one in cheapest.items() if one is not None}
+    image = min((sizes[codec] for codec in CODECS if codec in sizes), default=None)
+    return {
+        "bytes_mean": {family: round(size, 1) for family, size in sizes.items()},
+        "ratio": {
+            name: round(size / payload, 2)
+            for name, size in (("best_image", image), ("tofc", sizes.get("tofc")))
+            if size is not None
+        },
+    }
 
 
 def _baselines(
@@ -177,9 +202,8 @@ def _socket(found: SocketBytes) -> Figures:
     }
 
 
-def _prefixes(rig: Rig, symbols: NDArray[np.uint8], ground: Ground) -> list[Figures]:
+def _prefixes(rig: Rig, symbols: NDArray[np.uint8], ground: Ground, whole: float) -> list[Figures]:
     """Quality and bytes of every prefix of our tokens, symbols (N, K, D), on searched scenes."""
-    whole = ground.uncompressed_cider()
     tables, points = rig.coder.tables, []
     for tokens in range(1, tables.tokens + 1):
         cut = (tokens,) if tokens == tables.tokens else (tokens, tables.tokens)

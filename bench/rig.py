@@ -47,7 +47,7 @@ class Effort:
     def of(cls, scenes: int) -> Self:
         return cls(
             scenes,
-            searched=min(scenes, 250),
+            searched=min(scenes, 200),
             screened=min(scenes, 32),
             calibration=max(24, min(scenes, 256)),
             frames=scenes,
@@ -122,9 +122,12 @@ def go_through(
 
 
 def search_all(
-    rig: Rig, painters: Painters, effort: Effort, ground: Ground, say: Say
+    rig: Rig, painters: Painters, effort: Effort, ground: Ground, whole: float, say: Say
 ) -> dict[str, list[Scored]]:
-    """The settings of every family that were scored on the searched scenes."""
+    """The settings of every family that were scored on the searched scenes.
+
+    `whole` is the mean CIDEr without any loss.
+    """
     encoder = rig.float_encoder
     drawn = painters.views("calibration", 0, effort.calibration)
     # Nothing is fitted to pixels: they need not be kept.
@@ -137,7 +140,6 @@ def search_all(
     for cut, family in fitted.FAMILIES.items():
         families[family] = list(fitted.all_ways(encoder, calibration, cut))
     families["fixed"] = [fixed.FixedWay(rig.coder.tables.levels, rig.coder.tables.tokens)]
-    whole = ground.uncompressed_cider()
     found = {}
     for family, ways in families.items():
         say(f"{family}: {len(ways)} settings")

@@ -27,7 +27,7 @@ EQUAL: Final = 0.99
 """Share of the uncompressed CIDEr from which quality counts as equal."""
 POOR: Final = 0.7
 """Below this share, going on to smaller messages shows nothing."""
-CLOSE: Final = 0.98
+CLOSE: Final = 0.975
 """From this share on a setting may yet prove equal on all scenes."""
 SLACK: Final = 0.01
 """A setting may keep so much less than a cheaper one and still be looked at."""
@@ -75,9 +75,9 @@ class Ground:
     screened: int
     """How many of the pictures are used for the first look."""
 
-    def uncompressed_cider(self) -> float:
+    def uncompressed(self) -> Scores:
         symbols = np.stack([picture.symbols for picture in self.pictures])
-        return float(self.judge.score(symbols, self.answers).cider.mean())
+        return self.judge.score(symbols, self.answers)
 
     def screen(self, ways: Sequence[Way]) -> list[Screened]:
         pictures = self.pictures[: self.screened]
@@ -110,16 +110,28 @@ def search(ways: Sequence[Way], ground: Ground, whole: float, say: Say) -> list[
     """
     seen = ground.screen(ways)
     found: list[Scored] = []
-    for one in reversed(ladder(seen, RUNGS)):
+
+    def look(one: Screened) -> Scored:
         found.append(_told(ground.score(one.way, whole), say))
-        if found[-1].share < POOR:
+        return found[-1]
+
+    rungs = ladder(seen, RUNGS)
+    for one in reversed(rungs):
+        if look(one).share < POOR:
             break
+    if not any(one.equal for one in found):
+        # What seemed to keep all did not: go on upwards.
+        dearer = [one for one in best_of_each_size(seen, RUNGS) if one not in rungs]
+        top = rungs[-1].bytes_mean
+        for one in [one for one in dearer if one.bytes_mean > top][:MOST_CLOSER]:
+            if look(one).equal:
+                break
     done = {one.way.setting for one in found}
     low, high = _edge(found)
     finer = seen + ground.screen(_between(seen, low, high))
     near = [one for one in finer if low < one.bytes_mean < high and one.way.setting not in done]
-    closest = ladder(near, 2 * RUNGS)[:MOST_CLOSER]
-    found += [_told(ground.score(one.way, whole), say) for one in closest]
+    for one in ladder(near, 2 * RUNGS)[:MOST_CLOSER]:
+        look(one)
     return sorted(found, key=lambda one: one.bytes_mean)
 
 
@@ -128,21 +140,27 @@ def ladder(screened: Iterable[Screened], rungs: int) -> list[Screened]:
 
     What is dearer than the cheapest that keeps (nearly) all is left out.
     """
-    best: dict[int, Screened] = {}
-    for one in screened:
-        rung = math.floor(rungs * math.log2(max(one.bytes_mean, 1)))
-        if rung not in best or one.kept > best[rung].kept:
-            best[rung] = one
+    best = best_of_each_size(screened, rungs)
     chosen: list[Screened] = []
     top = 0.0
-    ceiling = max((one.kept for one in best.values()), default=0.0) - SLACK / 10
-    for _, one in sorted(best.items()):
+    ceiling = max((one.kept for one in best), default=0.0) - SLACK / 10
+    for one in best:
         if one.kept >= top - SLACK:
             chosen.append(one)
         top = max(top, one.kept)
         if top >= ceiling:
             break
     return chosen
+
+
+def best_of_each_size(screened: Iterable[Screened], rungs: int) -> list[Screened]:
+    """The one that keeps most of each size of message; `rungs` sizes in a doubling."""
+    best: dict[int, Screened] = {}
+    for one in screened:
+        rung = math.floor(rungs * math.log2(max(one.bytes_mean, 1)))
+        if rung not in best or one.kept > best[rung].kept:
+            best[rung] = one
+    return [one for _, one in sorted(best.items())]
 
 
 def contenders(found: Sequence[Scored]) -> list[Way]:
@@ -164,6 +182,12 @@ def strongest(found: Sequence[Scored]) -> Scored:
     if equal:
         return min(equal, key=lambda one: one.bytes_mean)
     return max(found, key=lambda one: one.share)
+
+
+def cheapest_by_facts(found: Sequence[Scored], whole_f1: float) -> Scored | None:
+    """The cheapest that keeps as much of the facts' F1 as is asked of CIDEr."""
+    equal = [one for one in found if one.scores.fact_f1 >= EQUAL * whole_f1]
+    return min(equal, key=lambda one: one.bytes_mean, default=None)
 
 
 def _edge(found: Sequence[Scored]) -> tuple[float, float]:

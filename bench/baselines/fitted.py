@@ -25,17 +25,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.bench.baselines.merged_code import MergedCode, fit_map, fit_values
+from aiflow.bench.baselines.merged_code import Integers, MergedCode, fit_map, fit_values
 from aiflow.bench.baselines.merging import means, merge
 from aiflow.bench.baselines.split import Cut, FloatEncoder
 from aiflow.bench.baselines.way import Carried, Picture
 
-GROUPS: Final = (16, 24, 32, 48, 64, 80)
+GROUPS: Final = (16, 32, 48, 80)
 DIMS: Final[dict[Cut, tuple[int, ...]]] = {
-    "map": (8, 16, 24, 32, 48, 64),
-    "pooled": (8, 16, 32, 48, 64, 96),
+    "map": (8, 16, 32, 64, 96, 128),
+    "pooled": (16, 32, 48, 64, 96, 192),
 }
-STEPS: Final = (1.0, 0.5, 0.25, 0.125, 0.0625)
+STEPS: Final = (0.5, 0.25, 0.125, 0.0625, 0.03125)
 """In standard deviations of the first principal component."""
 METRICS: Final = ("plain", "task")
 FAMILIES: Final[dict[Cut, str]] = {"map": "tofc", "pooled": "slots"}
@@ -95,24 +95,25 @@ class FittedWay:
 
     def carry(self, picture: Picture) -> Carried:
         features, cut = picture.features[self.space.cut], self.space.cut
-        body = self.encode(features)
-        symbols = self.encoder.finish(self.decode(body, features.shape), cut)
+        labels, values = self.merged(features)
+        body = self.code.encode(labels, values)  # `decode` gives labels and values back
+        symbols = self.encoder.finish(self.restored(labels, values, features.shape), cut)
         return Carried(symbols, len(body), len(body))
 
-    def encode(self, features: Floats) -> bytes:
+    def merged(self, features: Floats) -> tuple[Integers, Integers]:
+        """Labels and quantized values of features (rows, columns, C)."""
         tokens = self.space.tokens(features)
         labels = merge(tokens, self.code.groups)
         projected = means(tokens, labels) @ self.basis
-        return self.code.encode(labels, self.code.clip(quantize(projected, self.step)))
+        return labels, self.code.clip(quantize(projected, self.step))
 
-    def decode(self, body: bytes, shape: tuple[int, ...]) -> Floats:
-        """Features (rows, columns, C). Raises PayloadMalformed."""
-        labels, values = self.code.decode(body)
+    def restored(self, labels: Integers, values: Integers, shape: tuple[int, ...]) -> Floats:
+        """Features of this shape (rows, columns, C)."""
         centres = (values * self.step).astype(np.float32) @ self.basis.T
         return self.space.features(centres[labels], shape)
 
 
-def quantize(values: Floats, step: float) -> NDArray[np.int64]:
+def quantize(values: Floats, step: float) -> Integers:
     """Nearest multiple of the step."""
     return np.asarray(np.rint(values / step), np.int64)
 

@@ -73,6 +73,8 @@ def test_the_figures_have_the_names_that_they_are_known_by(
     )
     families = {"jpeg", "webp", "avif", "features", "tofc", "slots", "fixed"}
     assert figures["baselines"].keys() == families
+    assert figures["by_facts"]["bytes_mean"]["fixed"] == 4.0
+    assert figures["by_facts"]["ratio"].keys() <= {"best_image", "tofc"}
     assert figures["curves"].keys() == families | {"aiflow"}
     assert [point["setting"] for point in figures["curves"]["aiflow"]] == [
         f"{tokens} tokens" for tokens in range(1, 5)

@@ -34,6 +34,7 @@ def figures() -> dict[str, Any]:
         "ratio": {"best_image": 40.0, "tofc": 5.9, "camera_jpeg": 1200.0, "floor": 1.7},
         "codec_ms_p95": 0.4,
         "baselines": {"webp": _point(900, 0.995), "tofc": _point(600, 0.97)},
+        "by_facts": {"bytes_mean": {"webp": 700.0}, "ratio": {}},
         "curves": families,
     }  # fmt: skip
 
@@ -49,7 +50,7 @@ def test_goals_are_reached_or_missed(figures: dict[str, Any]) -> None:
 def test_the_table_is_markdown(figures: dict[str, Any]) -> None:
     lines = table(figures).splitlines()
     first = lines[: lines.index("")]
-    assert {line.count("|") for line in first} == {6}
+    assert {line.count("|") for line in first} == {7}
     assert len({len(line) for line in first}) == 1
     assert any("WebP" in line and "below" not in line for line in first)
     assert any("TOFC" in line and "below equal quality" in line for line in first)

@@ -8,7 +8,11 @@ from aiflow.common.errors import ConfigError
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda benchmark: benchmark.name)
 def test_every_benchmark_can_be_loaded(benchmark: object) -> None:
-    assert callable(find(benchmark.name).load())  # type: ignore[attr-defined]
+    try:
+        run = find(benchmark.name).load()  # type: ignore[attr-defined]
+    except ConfigError as error:  # without the extra `bench`
+        pytest.skip(str(error))
+    assert callable(run)
 
 
 def test_names_are_unique() -> None:

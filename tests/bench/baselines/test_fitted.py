@@ -54,3 +54,13 @@ def test_the_metric_sees_what_the_latent_sees(
     # The heads read 8 channels into 3 dimensions: all but 3 directions are nearly blind.
     strength = np.sort(np.linalg.svd(space.forth, compute_uv=False))
     assert strength[-3] > 5 * strength[-4]
+
+
+def test_what_is_restored_is_what_the_bytes_say(
+    float_encoder: FloatEncoder, pictures: list[Picture]
+) -> None:
+    for way in fitted.all_ways(float_encoder, pictures, "map"):
+        labels, values = way.merged(pictures[0].features["map"])
+        read_labels, read_values = way.code.decode(way.code.encode(labels, values))
+        np.testing.assert_array_equal(read_labels, labels)
+        np.testing.assert_array_equal(read_values, values)
