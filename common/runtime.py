@@ -1,6 +1,7 @@
 """Inference runtimes behind one `Model`: onnxruntime, and LiteRT (or tflite-runtime).
 
-Imports of the runtimes are lazy: a device that runs one never loads the other.
+Imports of the runtimes are lazy: a device that runs one never loads the other. Nothing here
+needs more than numpy and the runtime itself.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.common.bundle import Bundle
 from aiflow.common.errors import RuntimeUnavailable
+
+if TYPE_CHECKING:
+    from aiflow.common.bundle import Bundle
 
 RUNTIMES = ("onnx", "litert")
 
@@ -31,8 +34,13 @@ class OnnxModel:
     def __init__(
         self, path: Path, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
     ) -> None:
-        import onnxruntime as ort  # noqa: PLC0415
-
+        """Raises RuntimeUnavailable."""
+        try:
+            import onnxruntime as ort  # noqa: PLC0415
+        except ImportError as exc:
+            raise RuntimeUnavailable(
+                "runtime onnx needs onnxruntime (pip install onnxruntime)"
+            ) from exc
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -53,13 +61,15 @@ class OnnxModel:
 
 
 class LiteRtModel:
-    """A TFLite model under LiteRT, or tflite-runtime where that is what is installed.
+    """Any TFLite model under LiteRT, or tflite-runtime where that is what is installed.
 
-    Integer inputs and outputs are converted by the model's own scale and zero point, so
-    that callers see the same uint8 images and float vectors as under onnxruntime.
+    Callers see the same uint8 pictures and float vectors as under onnxruntime. An int8 picture
+    is the uint8 one minus 128, which is what full int8 converters mean by it; float inputs get
+    the numbers as they are. Quantized outputs come back as what they stand for.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
+        """Raises RuntimeUnavailable."""
         module = _interpreter_module()
         try:
             self._interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
@@ -112,21 +122,21 @@ def _to_tensor(array: NDArray[Any], detail: dict[str, Any]) -> NDArray[Any]:
     dtype = np.dtype(detail["dtype"])
     if array.dtype == dtype:
         return array
+    if array.dtype == np.uint8 and dtype == np.int8:
+        # Flipping the upper bit subtracts 128, and copies nothing but the bytes.
+        shifted: NDArray[Any] = (array ^ np.uint8(128)).view(np.int8)
+        return shifted
     scale, zero = detail["quantization"]
-    if array.dtype == np.uint8 and dtype == np.int8 and (not scale or abs(scale - 1) < 1e-3):
-        # The same pixels, shifted: what a full int8 image input means.
-        return (array.astype(np.int16) - 128).astype(np.int8)
-    if scale:
-        info = np.iinfo(dtype)
-        quantized = np.rint(array.astype(np.float32) / scale + zero)
-        clipped: NDArray[Any] = np.clip(quantized, info.min, info.max)
-        return clipped.astype(dtype)
+    if scale and array.dtype != np.uint8:
+        limits = np.iinfo(dtype)
+        stored = np.rint(array.astype(np.float32) / np.float32(scale)) + zero
+        array = np.clip(stored, limits.min, limits.max)
     return array.astype(dtype)
 
 
 def _from_tensor(tensor: NDArray[Any], detail: dict[str, Any]) -> NDArray[Any]:
     scale, zero = detail["quantization"]
-    if np.issubdtype(tensor.dtype, np.integer) and scale:
-        real: NDArray[np.float32] = tensor.astype(np.float32) - np.float32(zero)
-        return real * np.float32(scale)
-    return tensor
+    if not scale or not np.issubdtype(tensor.dtype, np.integer):
+        return tensor
+    real: NDArray[np.float32] = (tensor.astype(np.float32) - np.float32(zero)) * np.float32(scale)
+    return real

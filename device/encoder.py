@@ -45,7 +45,12 @@ class Encoder:
         encoder = cls(model, bundle.input_size, bundle.levels)
         width, height = bundle.input_size
         # The first run is slow: let it not be a frame's. It also shows whether the shapes fit.
-        encoding = encoder.encode(np.zeros((height, width, 3), np.uint8))
+        try:
+            encoding = encoder.encode(np.zeros((height, width, 3), np.uint8))
+        except ValueError as exc:
+            raise BundleInvalid(
+                f"the encoder of {bundle.path} does not have its manifest's shapes: {exc}"
+            ) from exc
         if encoding.symbols.shape != (bundle.tokens, bundle.dims):
             raise BundleInvalid(
                 f"the encoder of {bundle.path} gives {encoding.symbols.shape}, its manifest says "
@@ -59,6 +64,7 @@ class Encoder:
             image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         with self._turn:
             (latent,) = self._model.run(np.ascontiguousarray(image[None]))
-        latent = latent[0].astype(np.float32, copy=False)
+        # (1, K, D), or a plain vector of as many values.
+        latent = latent.astype(np.float32, copy=False).reshape(-1, len(self._top))
         symbols = np.clip(np.rint(latent + self._top / 2), 0, self._top)
         return Encoding(symbols.astype(np.uint8), latent)

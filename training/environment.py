@@ -31,9 +31,9 @@ def ready(folder: Path, requirements: Sequence[str], python: str = sys.executabl
     if program.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return program
     log.info("making the environment %s; this takes a few minutes, once", folder)
-    install = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
+    pip = ["-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2"]
     _run([python, "-m", "venv", "--clear", str(folder)], folder)
-    _run([str(program), *install, *requirements], folder)
+    _run([str(program), *pip, "install", *requirements], folder)
     stamp.write_text(wanted, encoding="utf-8")
     return program
 

@@ -201,27 +201,36 @@ class _Writer:
 
     def _weights(self, node: onnx.NodeProto, activation: str) -> None:
         """Store weights as int8 with a scale for each output, and the bias as int32."""
-        name = node.input[1]
-        outputs_last = node.op_type == "MatMul"
-        value = self.constants[name]
-        rows = value.T if outputs_last else value
+        last = node.op_type == "MatMul" or (
+            node.op_type == "Gemm" and not any(a.name == "transB" and a.i for a in node.attribute)
+        )
+        value = self.constants[node.input[1]]
+        rows = value.T if last else value
         scales = safe_scales(rows)
+        step = np.float32(self.ranges[activation].scale)
+        bias = self.constants[node.input[2]] if len(node.input) > 2 else np.zeros(1, np.float32)
+        # The weights of an output that is nothing but its bias give no scale to store it with.
+        largest = np.abs(bias).max(axis=0) if bias.ndim == 2 else np.abs(bias)
+        scales = np.maximum(scales, largest / step / np.float32(1 << 30))
         column = scales.reshape(-1, *[1] * (rows.ndim - 1))
         stored = np.clip(np.rint(rows / column), -127, 127).astype(np.int8)
-        node.input[1] = self._constant(name, stored.T if outputs_last else stored, scales)
+        stored = stored.T if last else stored
+        # Named after the node: constants that are one in the float graph may differ here.
+        axis = stored.ndim - 1 if last else 0
+        node.input[1] = self._constant(f"{node.name}.weight", stored, scales, axis)
         if len(node.input) > 2:
-            bias = self.constants[node.input[2]]
-            scales = scales * np.float32(self.ranges[activation].scale)
-            whole = np.rint(bias / scales).astype(np.int32)
-            node.input[2] = self._constant(node.input[2], whole, scales)
+            whole = np.rint(bias / (scales * step)).astype(np.int32)
+            node.input[2] = self._constant(
+                f"{node.name}.bias", whole, scales * step, whole.ndim - 1
+            )
 
-    def _constant(self, name: str, stored: NDArray[Any], scales: NDArray[np.float32]) -> str:
+    def _constant(
+        self, name: str, stored: NDArray[Any], scales: NDArray[np.float32], axis: int
+    ) -> str:
         """Add a stored constant and the node that reads it; returns the name to use."""
         self.constants[f"{name}.stored"] = stored
-        self.constants[f"{name}.scale"] = scales
+        self.constants[f"{name}.scale"] = scales.astype(np.float32)
         self.constants[f"{name}.zero"] = np.zeros(scales.shape, stored.dtype)
-        # The axis of the outputs: the first of weights, the last of a matrix (K, N) or a bias.
-        axis = 0 if stored.shape[0] == scales.size and stored.dtype == np.int8 else stored.ndim - 1
         inputs = [f"{name}.{part}" for part in ("stored", "scale", "zero")]
         return self._node("DequantizeLinear", inputs, f"{name}.read", axis=axis)
 

@@ -383,10 +383,18 @@ def _macs(encoder: Encoder) -> int:
 
 
 def _commit() -> str:
+    """The commit that holds the code and the recipe; marked when the tree differs from it."""
+    commit = _git("rev-parse", "HEAD")
+    if not commit:
+        return "unknown"
+    return f"{commit}-dirty" if _git("status", "--porcelain") else commit
+
+
+def _git(*arguments: str) -> str:
     here = Path(__file__).parent
-    command = ["git", "rev-parse", "HEAD"]
+    command = ["git", *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
-    return result.stdout.strip() or "unknown"
+    return result.stdout.strip()
 
 
 def main(arguments: list[str] | None = None) -> int:

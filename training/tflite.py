@@ -56,6 +56,7 @@ def convert(encoder: Encoder, images: NDArray[np.uint8], target: Path) -> None:
         tools.load_quantization_recipe(recipe.static_wi8_ai8())
         result = tools.quantize(ranges)
         result.export_model(str(target), overwrite=True)
+    target.chmod(0o644)  # it is written as a program
 
 
 def _observe(source: Path, images: NDArray[np.uint8]) -> Ranges:
