@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,36 +11,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.bench.captions import REFERENCES, Scores, score
-from aiflow.bench.scenes import View, views
+from aiflow.bench.judge import Answers, Judge
+from aiflow.bench.painters import Painters
 from aiflow.common.bundle import Bundle
-from aiflow.common.captioner import Captioner, Draft, Request
+from aiflow.common.captioner import Captioner, Request
 from aiflow.common.runtime import LiteRtModel, Model, OnnxModel
-from aiflow.common.street import splits
-from aiflow.common.street.grammar import references
 from aiflow.common.street.world import street
 from aiflow.device.encoder import Encoder
 
-BATCH = 32
 SPLITS = ("test", "hard", "heldout")
 TIERS = (("device", "nano"), ("edge", "edge"), ("cloud", "cloud"))
 TIMED = 200
 """Runs of each encoder whose median is its time."""
+SHOWN = 12
+"""Pictures on the page for people."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Views of one split: encoder-sized images uint8 (N, H, W, 3), scenes, references."""
+    """Scenes of one split.
+
+    images uint8 (N, H, W, 3) have the encoder's size, pictures uint8 (480, 640, 3) are the
+    first few as the camera saw them.
+    """
 
     images: NDArray[np.uint8]
-    views: Sequence[View]
-    references: Sequence[Sequence[str]]
-
-    @property
-    def truths(self) -> list[frozenset[tuple[str, ...]]]:
-        return [view.scene.facts() for view in self.views]
+    pictures: list[NDArray[np.uint8]]
+    answers: Answers
 
 
 def run(
@@ -49,32 +48,44 @@ def run(
     """Measure the built-in bundle on `scenes` scenes of each split (2,000 unless given)."""
     count = scenes or 2000
     bundle = Bundle.open("street")
-    samples = {split: draw(bundle, split, seed, count, say) for split in SPLITS}
+    with Painters(seed) as painters:
+        samples = {split: draw(bundle, painters, split, seed, count, say) for split in SPLITS}
     models = encoders(bundle)
     main = Encoder(models["onnx_int8"], bundle.input_size, bundle.levels)
     symbols = {split: encode(main, sample.images) for split, sample in samples.items()}
+    judges = {tier: judge(bundle, tier) for _, tier in TIERS}
     test = samples["test"]
-    tiers = {name: measure(bundle, tier, symbols["test"], test).as_json() for name, tier in TIERS}
+    by_encoder = {
+        name: symbols["test"]
+        if name == "onnx_int8"
+        else encode(Encoder(model, bundle.input_size, bundle.levels), test.images)
+        for name, model in models.items()
+    }
+    tiers = {
+        name: judges[tier].score(symbols["test"], test.answers).as_json() for name, tier in TIERS
+    }
     for split in ("hard", "heldout"):
-        scores = measure(bundle, "cloud", symbols[split], samples[split])
+        scores = judges["cloud"].score(symbols[split], samples[split].answers)
         tiers[f"cloud_{split}"] = scores.as_json()
     for name, figures in tiers.items():
         say(f"{name:14} F1 {figures['fact_f1']}  exact {figures['exact_rate']}")
-    by_encoder = {name: {"fact_f1": _f1_of(bundle, model, test)} for name, model in models.items()}
     facts = bundle.manifest
     if plot is not None:
-        draw_grid(bundle, test, symbols["test"], plot)
+        draw_grid(test, judges["cloud"].texts(symbols["test"][:SHOWN]), plot)
     return {
         "scenes": count,
         "scene_entropy_bits": round(street().entropy_bits(), 3),
         "tiers": tiers,
         "prefixes": by_prefix(bundle, symbols["test"], test, say),
         "encoder": {
-            **by_encoder,
+            **{
+                name: {"fact_f1": round(judges["cloud"].score(rows, test.answers).fact_f1, 4)}
+                for name, rows in by_encoder.items()
+            },
             "macs": facts.encoder.macs,
             "parameters": facts.encoder.parameters,
             "int8_bytes": bundle.file("encoder_onnx").stat().st_size,
-            "same_symbols": agreement(bundle, models, test.images),
+            "same_symbols": agreement(by_encoder),
         },
         "decoders": {
             tier: {
@@ -84,20 +95,24 @@ def run(
             }
             for tier, decoder in facts.decoders.items()
         },
-        "encode_ms": {name: encode_ms(model, test.images[0]) for name, model in models.items()},
+        "encode_ms": {
+            "float_onnx" if name == "float" else name: encode_ms(model, test.images[0])
+            for name, model in models.items()
+        },
     }
 
 
-def draw(bundle: Bundle, split: str, seed: int, count: int, say: Say) -> Sample:
-    """Render a split, and write five references for each scene."""
+def draw(bundle: Bundle, painters: Painters, split: str, seed: int, count: int, say: Say) -> Sample:
+    """Render a split, and write the references of each scene."""
     say(f"rendering {count} scenes of the split {split}")
-    seen, images, refs = [], [], []
-    for index, view in enumerate(views(split, seed, count)):
+    scenes, images = [], []
+    pictures: list[NDArray[np.uint8]] = []
+    for view in painters.views(split, 0, count):
         images.append(cv2.resize(view.image, bundle.input_size, interpolation=cv2.INTER_AREA))
-        rng = splits.rng(split, seed, (1 << 40) + index)
-        refs.append(references(view.scene, rng, REFERENCES))
-        seen.append(View(view.scene, view.image if index < 24 else view.image[:0]))
-    return Sample(np.stack(images), seen, refs)
+        scenes.append(view.scene)
+        if len(pictures) < SHOWN:
+            pictures.append(view.image)
+    return Sample(np.stack(images), pictures, Answers.of(scenes, split, seed))
 
 
 def encoders(bundle: Bundle) -> dict[str, Model]:
@@ -116,50 +131,33 @@ def encode(encoder: Encoder, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([encoder.encode(image).symbols for image in images])
 
 
-def caption(captioner: Captioner, symbols: NDArray[np.uint8], tokens: int) -> list[Draft]:
-    """Caption all frames from their first `tokens` task tokens."""
-    drafts: list[Draft] = []
-    for start in range(0, len(symbols), BATCH):
-        rows = symbols[start : start + BATCH, :tokens]
-        drafts += captioner.caption([Request(row) for row in rows])
-    return drafts
-
-
-def measure(
-    bundle: Bundle, tier: str, symbols: NDArray[np.uint8], sample: Sample, tokens: int | None = None
-) -> Scores:
-    """Score a tier's captions from the layers that it is given, or from `tokens` tokens."""
-    given = tokens or bundle.layers[bundle.manifest.decoders[tier].input_layers - 1]
-    drafts = caption(Captioner(bundle, tier), symbols, given)
-    return score([draft.text for draft in drafts], sample.truths, sample.references)
+def judge(bundle: Bundle, tier: str) -> Judge:
+    """A tier's decoder, shown the layers that it is given."""
+    given = bundle.layers[bundle.manifest.decoders[tier].input_layers - 1]
+    return Judge(Captioner(bundle, tier), given)
 
 
 def by_prefix(
     bundle: Bundle, symbols: NDArray[np.uint8], sample: Sample, say: Say
 ) -> list[dict[str, object]]:
     """Quality of the cloud's captions for every number of tokens."""
+    cloud = Captioner(bundle, "cloud")
     rows: list[dict[str, object]] = []
     for tokens in range(1, bundle.tokens + 1):
-        scores = measure(bundle, "cloud", symbols, sample, tokens)
+        scores = Judge(cloud, tokens).score(symbols, sample.answers)
         say(f"{tokens:2} tokens   F1 {scores.fact_f1:.4f}")
         cider = round(float(scores.cider.mean()), 4)
         rows.append({"tokens": tokens, "fact_f1": round(scores.fact_f1, 4), "cider": cider})
     return rows
 
 
-def agreement(
-    bundle: Bundle, models: Mapping[str, Model], images: NDArray[np.uint8]
-) -> dict[str, float]:
+def agreement(by_encoder: Mapping[str, NDArray[np.uint8]]) -> dict[str, float]:
     """Share of positions at which each int8 encoder gives the float encoder's symbol."""
-    if "float" not in models:
+    if "float" not in by_encoder:
         return {}
-    symbols = {
-        name: encode(Encoder(model, bundle.input_size, bundle.levels), images[:500])
-        for name, model in models.items()
-    }
     return {
-        name: round(float((rows == symbols["float"]).mean()), 4)
-        for name, rows in symbols.items()
+        name: round(float((rows == by_encoder["float"]).mean()), 4)
+        for name, rows in by_encoder.items()
         if name != "float"
     }
 
@@ -184,12 +182,7 @@ def decode_ms(captioner: Captioner, symbols: NDArray[np.uint8]) -> float:
     return round(float(np.median(times)) * 1000, 2)
 
 
-def _f1_of(bundle: Bundle, model: Model, sample: Sample) -> float:
-    symbols = encode(Encoder(model, bundle.input_size, bundle.levels), sample.images)
-    return round(measure(bundle, "cloud", symbols, sample).fact_f1, 4)
-
-
-def draw_grid(bundle: Bundle, sample: Sample, symbols: NDArray[np.uint8], folder: Path) -> None:
+def draw_grid(sample: Sample, texts: list[str], folder: Path) -> None:
     """A page of pictures with truth and captions, for people to look at."""
     import matplotlib as mpl  # noqa: PLC0415  (only for those who want the plot)
 
@@ -197,15 +190,14 @@ def draw_grid(bundle: Bundle, sample: Sample, symbols: NDArray[np.uint8], folder
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     folder.mkdir(parents=True, exist_ok=True)
-    drafts = caption(Captioner(bundle, "cloud"), symbols[:12], bundle.tokens)
     figure, axes = plt.subplots(3, 4, figsize=(20, 15))
-    for axis, view, draft, refs in zip(
-        axes.ravel(), sample.views, drafts, sample.references, strict=False
+    for axis, picture, text, references in zip(
+        axes.ravel(), sample.pictures, texts, sample.answers.references, strict=False
     ):
-        axis.imshow(cv2.cvtColor(view.image, cv2.COLOR_BGR2RGB))
+        axis.imshow(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
         axis.set_axis_off()
         axis.set_title(
-            f"said: {draft.text}\nreference: {refs[0]}", fontsize=7, wrap=True, loc="left"
+            f"said: {text}\nreference: {references[0]}", fontsize=7, wrap=True, loc="left"
         )
     figure.savefig(folder / "quality-grid.png", dpi=80)
     plt.close(figure)

@@ -32,11 +32,6 @@ RENDER_SIZE = (320, 240)
 """Half the camera's size: the street is resolution independent, and this is four times cheaper."""
 
 
-def scene_of(world: World, split: str, rng: np.random.Generator) -> Scene:
-    """Draw a scene of a split."""
-    return world.sample_held_out(rng) if split == "heldout" else world.sample(rng)
-
-
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What to render: `count` scenes of a split, reduced to `width` x `height` pixels."""
@@ -78,7 +73,7 @@ class Pictures:
 def picture(world: World, spec: Spec, index: int) -> tuple[Scene, NDArray[np.uint8]]:
     """Render one scene through the camera; the image has the size of `spec.size`."""
     rng = splits.rng(spec.split, spec.seed, index)
-    scene = scene_of(world, spec.split, rng)
+    scene = splits.draw(world, spec.split, rng)
     image = render(scene, pose.sample(scene, rng, world), spec.size)
     return scene, expose(image, rng, spec.strength(index))
 
@@ -138,7 +133,7 @@ def spots(spec: Spec) -> NDArray[np.int8]:
     rows, columns = (spec.height + SQUARE - 1) // SQUARE, (spec.width + SQUARE - 1) // SQUARE
     for index in range(spec.count):
         rng = splits.rng(spec.split, spec.seed, index)
-        scene = scene_of(world, spec.split, rng)
+        scene = splits.draw(world, spec.split, rng)
         for thing, placed in zip(
             scene.things, pose.sample(scene, rng, world).placements, strict=True
         ):
@@ -155,7 +150,7 @@ def scenes(spec: Spec) -> list[Scene]:
     """Return the scenes of a spec without rendering them."""
     world = street()
     return [
-        scene_of(world, spec.split, splits.rng(spec.split, spec.seed, index))
+        splits.draw(world, spec.split, splits.rng(spec.split, spec.seed, index))
         for index in range(spec.count)
     ]
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from aiflow.common.errors import ConfigError
+from aiflow.common.street.scene import Scene
+from aiflow.common.street.world import World
 
 SPLITS = ("train", "calibration", "test", "hard", "heldout", "animation")
 SEEDS = 2**56
@@ -34,3 +36,8 @@ def number(split: str, seed: int, index: int) -> int:
 def rng(split: str, seed: int, index: int) -> np.random.Generator:
     """The generator for scene `index` of a split and seed. Raises ConfigError."""
     return np.random.Generator(np.random.Philox(key=number(split, seed, index)))
+
+
+def draw(world: World, split: str, rng: np.random.Generator) -> Scene:
+    """Draw a scene of a split; those of `heldout` have a thing in a held-out pair."""
+    return world.sample_held_out(rng) if split == "heldout" else world.sample(rng)
