@@ -115,12 +115,18 @@ def render_all(spec: Spec, folder: Path, workers: int) -> Iterator[Path]:
 
 def load(spec: Spec, folder: Path) -> Pictures:
     """Load all shards of a spec into memory."""
-    shards = (spec.count + SHARD - 1) // SHARD
-    parts = [np.load(folder / spec.name(shard)) for shard in range(shards)]
+    labels: dict[str, list[NDArray[np.int16]]] = {"globals": [], "cells": []}
+    # Filled shard by shard: the pictures take gigabytes, and two copies might not fit.
+    images = np.empty((spec.count, spec.height, spec.width, 3), np.uint8)
+    for shard in range((spec.count + SHARD - 1) // SHARD):
+        part = np.load(folder / spec.name(shard))
+        images[shard * SHARD : (shard + 1) * SHARD] = part["images"]
+        for name, values in labels.items():
+            values.append(part[name])
     return Pictures(
-        images=np.concatenate([part["images"] for part in parts]),
-        globals=np.concatenate([part["globals"] for part in parts]),
-        cells=np.concatenate([part["cells"] for part in parts]),
+        images=images,
+        globals=np.concatenate(labels["globals"]),
+        cells=np.concatenate(labels["cells"]),
         spots=spots(spec),
     )
 

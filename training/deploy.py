@@ -3,9 +3,7 @@
     picture (120, 160, 3) -> four pixels side by side as channels (120, 40, 12) -> convolutions
     -> slot pooling -> per-slot layers -> latent (14, 6)
 
-The function stays the trained one, with batch normalization folded into the convolutions. One
-thing differs: the grey around the picture is level 128 instead of 127.5, for int8 tensors pad
-with a whole level, which moves a latent by about a thousandth of a level.
+The function stays the trained one, with batch normalization folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -19,10 +17,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from aiflow.training.encoder import Encoder, SlotLinear
 
-CENTRE = 128
-"""The pixel that the first layer sees as 0; the zero point of the input."""
-SPREAD = 64
-"""Pixel levels that the first layer sees as 1; their inverse is the scale of the input."""
 GROUP = 16
 """Calibration pictures whose extreme values count; the range of a tensor is the mean over groups.
 
@@ -61,9 +55,7 @@ class Body(nn.Module):
             .reshape(outputs, step * colours, rows, blocks)
             .contiguous()
         )
-        # The encoder centres on 127.5: half a level, the same at every pixel, is a bias.
-        offset = (CENTRE - 127.5) / SPREAD
-        folded.bias.data = first.bias.data + offset * first.weight.data.sum((1, 2, 3))
+        folded.bias.data = first.bias.data
         return folded
 
     def fold(self, image: Tensor) -> Tensor:

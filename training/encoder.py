@@ -20,6 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+CENTRE = 128
+"""The pixel that the first layer sees as 0: a whole level, with which int8 tensors pad too."""
+SPREAD = 64
+"""Pixel levels that the first layer sees as 1; their inverse is the scale of an int8 input."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderShape:
@@ -136,7 +141,7 @@ class Encoder(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """Return the feature map (B, channels, rows, columns)."""
-        pixels = (image.permute(0, 3, 1, 2).float() - 127.5) * (1 / 64.0)
+        pixels = (image.permute(0, 3, 1, 2).float() - CENTRE) / SPREAD
         mapped: Tensor = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
         return mapped
 

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from aiflow.training.decoder import VISUAL, Decoder
-from aiflow.training.deploy import CENTRE, SPREAD, OnnxForm
-from aiflow.training.encoder import Encoder
+from aiflow.training.deploy import OnnxForm
+from aiflow.training.encoder import CENTRE, SPREAD, Encoder
 from aiflow.training.quantize import Range, quantize
 
 OPSET = 17

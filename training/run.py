@@ -44,7 +44,7 @@ from aiflow.training.manifest import hashes, write_manifest
 from aiflow.training.progress import Bar
 from aiflow.training.text import build_tokenizer, encode_captions, meanings
 from aiflow.training.train_decoder import Corpus, train_decoder
-from aiflow.training.train_encoder import symbols_of, train_encoder
+from aiflow.training.train_encoder import read_off, symbols_of, train_encoder
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,8 @@ class Run:
         model, history = train_encoder(pictures, self.recipe.encoder, self.recipe.seed, self.folder)
         self._write_json("encoder.history.json", history)
         torch.save(model.encoder.state_dict(), self.folder / "encoder.pt")
+        held = dataset.load(self.spec("calibration"), self.pictures)
+        self._write_json("heads.json", read_off(model, held))
 
     def tokens(self) -> None:
         """Cache the task tokens of the training pictures."""
@@ -192,7 +194,10 @@ class Run:
         spec = self.spec("calibration")
         images = dataset.load(spec, self.pictures).images
         calibrated = calibrate(Bundle.open(self.bundle), manifest, spec, images)
-        identity = write_manifest(self.bundle, calibrated)
+        heads = json.loads((self.folder / "heads.json").read_text(encoding="utf-8"))
+        figures = {**calibrated.figures, "fact_heads": heads}
+        complete = calibrated.model_copy(update={"figures": figures})
+        identity = write_manifest(self.bundle, complete)
         log.info("bundle %s (%s) is in %s", self.recipe.name, identity[:12], self.bundle)
 
     # What stages share.

@@ -25,8 +25,8 @@ from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
 from ai_edge_quantizer.utils import qsv_utils, tfl_flatbuffer_utils
 from numpy.typing import NDArray
 
-from aiflow.training.deploy import CENTRE, GROUP, SPREAD, TfliteForm
-from aiflow.training.encoder import Encoder, EncoderShape
+from aiflow.training.deploy import GROUP, TfliteForm
+from aiflow.training.encoder import CENTRE, SPREAD, Encoder, EncoderShape
 
 SIGNATURE, INPUT = "serving_default", "args_0"
 """What litert-torch calls the only signature and its only argument."""

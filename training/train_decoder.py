@@ -20,6 +20,8 @@ from aiflow.training.train_encoder import learning_rate
 LOG_EVERY = 50
 CHECKPOINT_EVERY = 400
 PROBE_WEIGHT = 0.2
+DRAWN_TOGETHER = 8
+"""Batches that are drawn at once and then sorted by length."""
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ def train_decoder(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step / steps, recipe.learning_rate)
             torch.manual_seed(seed * 1_000_003 + step)
-            symbols, captions, facts = _batch(corpus, recipe.batch)
+            symbols, captions, facts = _batch(corpus, recipe.batch, step, seed)
             loss, probe = caption_loss(model, probes, symbols, captions, facts, layer)
             optimizer.zero_grad()
             (loss + PROBE_WEIGHT * probe).backward()
@@ -153,12 +155,16 @@ def train_decoder(
     return model.eval(), history
 
 
-def _batch(corpus: Corpus, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    rows = torch.randint(0, len(corpus.symbols), (size,)).numpy()
-    choice = torch.randint(0, corpus.captions.shape[1], (size,)).numpy()
-    captions = corpus.captions[rows, choice]
-    # Cut to the longest of the batch: the padding is dearer than the text.
-    longest = int((captions != VISUAL).sum(1).max())
+def _batch(corpus: Corpus, size: int, step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Captions of nearly one length: padding costs as much as text."""
+    rng = np.random.default_rng((seed, step // DRAWN_TOGETHER))
+    rows = rng.integers(0, len(corpus.symbols), size * DRAWN_TOGETHER)
+    choice = rng.integers(0, corpus.captions.shape[1], size * DRAWN_TOGETHER)
+    lengths = (corpus.captions[rows, choice] != VISUAL).sum(1)
+    batches = np.argsort(lengths, kind="stable").reshape(DRAWN_TOGETHER, size)
+    chosen = batches[rng.permutation(DRAWN_TOGETHER)[step % DRAWN_TOGETHER]]
+    rows, longest = rows[chosen], int(lengths[chosen].max())
+    captions = corpus.captions[rows, choice[chosen]]
     return (
         torch.from_numpy(corpus.symbols[rows].astype(np.int64)),
         torch.from_numpy(captions[:, :longest].astype(np.int64)),

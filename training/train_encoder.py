@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aiflow.common.street.world import street
-from aiflow.training.dataset import Pictures
+from aiflow.training.dataset import SQUARE, Pictures
 from aiflow.training.encoder import (
     DirectHeads,
     Encoder,
@@ -23,12 +23,14 @@ from aiflow.training.encoder import (
     fact_loss,
     quantize,
 )
-from aiflow.training.labels import LabelSpace
+from aiflow.training.labels import CELL_ATTRIBUTES, LabelSpace
 from aiflow.training.progress import Bar
 from aiflow.training.recipe import EncoderRecipe
 
 CHECKPOINT_EVERY = 400
 LOG_EVERY = 50
+COMMITMENT = 0.05
+"""Nats a scene for each squared level between a value and what it is rounded to."""
 
 
 class Bottleneck(nn.Module):
@@ -79,7 +81,8 @@ def _losses(
     of_globals, of_cells = model.encoder.hidden(features)
     direct = fact_loss(model.direct(of_globals, of_cells), targets, model.sizes)
     latent = model.encoder.latent(of_globals, of_cells)
-    tokens = quantize(latent, model.shape.levels, noise=p < recipe.round_from)
+    relaxed = p < recipe.round_from
+    tokens = quantize(latent, model.shape.levels, noise=relaxed)
     base = fact_loss(model.facts(tokens, 1), targets, model.sizes)
     full = fact_loss(model.facts(tokens, 2), targets, model.sizes)
     bits = model.rate(tokens).mean(0)
@@ -87,6 +90,9 @@ def _losses(
     ramp = min(1.0, 3 * p)
     price = recipe.rate_weight * bits[0] + recipe.refinement_rate_weight * bits[1]
     loss = 0.5 * local + 0.5 * direct + base + full + ramp * price
+    if not relaxed:
+        # Values that sit in the middle of their level survive camera noise and int8 arithmetic.
+        loss = loss + COMMITMENT * (latent - tokens.detach()).square().sum((1, 2)).mean()
     distortions = (local.item(), direct.item(), base.item(), full.item())
     return Step(loss, *distortions, bits[0].item(), bits[1].item())
 
@@ -99,12 +105,50 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     return (images.float() * gain + offset).clamp(0, 255)
 
 
+class Mirror:
+    """Half of the pictures are seen in a mirror, where left and right change places.
+
+    The street is drawn without a preference for a side, so that a mirrored picture is as
+    likely as its original and shows what tells left from right.
+    """
+
+    def __init__(self, space: LabelSpace, columns: int) -> None:
+        last = len(street().columns) - 1
+        places = [(distance, street().columns.index(column)) for distance, column in space.cells]
+        self.cells = torch.tensor(
+            [places.index((distance, last - column)) for distance, column in places]
+        )
+        self.columns = columns
+        self.motion = CELL_ATTRIBUTES.index("motion")
+        other = {"left": "right", "right": "left"}
+        values = space.cell_values[self.motion]
+        self.motions = torch.tensor([values.index(other.get(value, value)) for value in values])
+
+    def __call__(
+        self, images: Tensor, cells: Tensor, spots: Tensor, chosen: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mirror the `chosen` (B,) of images (B, H, W, 3), cells (B, 6, 4), spots (B, 6, 2)."""
+        images = torch.where(chosen[:, None, None, None], images.flip(2), images)
+        turned = cells[:, self.cells].clone()
+        motion = turned[..., self.motion]
+        turned[..., self.motion] = torch.where(
+            motion >= 0, self.motions[motion.clamp(min=0).long()].to(motion.dtype), motion
+        )
+        moved = spots[:, self.cells].clone()
+        there = moved[..., 1] >= 0
+        moved[..., 1] = torch.where(there, self.columns - 1 - moved[..., 1], moved[..., 1])
+        mirrored = chosen[:, None, None]
+        return images, torch.where(mirrored, turned, cells), torch.where(mirrored, moved, spots)
+
+
 def train_encoder(
     pictures: Pictures, recipe: EncoderRecipe, seed: int, folder: Path
 ) -> tuple[Bottleneck, list[dict[str, float]]]:
     """Train from scratch, or from the checkpoint in `folder`; returns the model and its history."""
     torch.manual_seed(seed)
-    model = Bottleneck(EncoderShape(), LabelSpace.of(street()))
+    space = LabelSpace.of(street())
+    model = Bottleneck(EncoderShape(), space)
+    mirror = Mirror(space, (model.shape.width + SQUARE - 1) // SQUARE)
     model.encoder.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
     steps = recipe.pictures // recipe.batch
@@ -125,12 +169,14 @@ def train_encoder(
             # Seeded by the step, so that a resumed run draws what an uninterrupted one would.
             torch.manual_seed(seed * 1_000_003 + step)
             rows = _rows(len(pictures), recipe.batch, step, seed)
-            images = augment(torch.from_numpy(pictures.images[rows]), torch.default_generator)
-            targets = (
-                torch.from_numpy(pictures.globals[rows]),
+            images, cells, spots = mirror(
+                torch.from_numpy(pictures.images[rows]),
                 torch.from_numpy(pictures.cells[rows]),
+                torch.from_numpy(pictures.spots[rows]),
+                torch.rand(len(rows)) < 0.5,
             )
-            spots = torch.from_numpy(pictures.spots[rows])
+            targets = torch.from_numpy(pictures.globals[rows]), cells
+            images = augment(images, torch.default_generator)
             result = _losses(model, images, targets, spots, recipe, progress)
             optimizer.zero_grad()
             result.loss.backward()
@@ -199,3 +245,37 @@ def symbols_of(encoder: Encoder, images: NDArray[np.uint8], batch: int = 128) ->
         symbols = torch.round(latent + half).clamp(0, encoder.shape.levels - 1)
         parts.append(symbols.to(torch.uint8).numpy())
     return np.concatenate(parts)
+
+
+@torch.no_grad()
+def read_off(
+    model: Bottleneck, pictures: Pictures, batch: int = 128
+) -> dict[str, dict[str, float]]:
+    """What the fact heads read off the rounded tokens: the bound of what a decoder could say.
+
+    For the base layer and for all tokens: the share of attributes (of the scene, of each cell)
+    that are right, and of pictures of which all are.
+    """
+    model.eval()
+    truth = np.concatenate([pictures.globals, pictures.cells.reshape(len(pictures), -1)], axis=1)
+    right: dict[str, list[NDArray[np.bool_]]] = {"base": [], "all": []}
+    for start in range(0, len(pictures), batch):
+        rows = slice(start, start + batch)
+        latent = model.encoder(torch.from_numpy(pictures.images[rows]))
+        tokens = quantize(latent, model.shape.levels, noise=False)
+        for layers, name in enumerate(right, start=1):
+            of_globals, of_cells = model.facts(tokens, layers)
+            said = [part.argmax(-1) for part in of_globals.split(model.sizes[0], dim=-1)]
+            cells = [part.argmax(-1) for part in of_cells.split(model.sizes[1], dim=-1)]
+            said.append(torch.stack(cells, dim=-1).flatten(1).T)
+            got = torch.cat([part.reshape(-1, len(latent)) for part in said]).T.numpy()
+            right[name].append(got == truth[rows])
+    asked = truth >= 0
+    figures = {}
+    for name, parts in right.items():
+        hits = np.concatenate(parts)
+        figures[name] = {
+            "attributes": round(float(hits[asked].mean()), 4),
+            "exact": round(float((hits | ~asked).all(axis=1).mean()), 4),
+        }
+    return figures
