@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
+
+from aiflow.bench.tables import Goal, goal_table, markdown, number
 
 NAMES: Final = {
     "aiflow": "AI Flow\nby tokens",
@@ -44,20 +45,6 @@ LEAST_SHOWN: Final = 40
 Figures = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """A figure that is to be at least, or at most, so much."""
-
-    what: str
-    sign: Literal["≥", "≤"]
-    limit: float
-    value: float
-
-    @property
-    def reached(self) -> bool:
-        return self.value >= self.limit if self.sign == "≥" else self.value <= self.limit
-
-
 def goals(figures: Figures) -> list[Goal]:
     """What the codec was built to reach, and what it does."""
     key, stream, ratio = figures["key"], figures["stream"], figures["ratio"]
@@ -85,25 +72,20 @@ def table(figures: Figures) -> str:
     camera = figures["camera_jpeg"]
     rows = [
         ("what is sent", "setting", "bytes", "CIDEr", "facts F1", "bytes at equal F1"),
-        ("camera JPEG", f"640x480 quality {camera['quality']}", _number(camera["bytes_mean"]),
+        ("camera JPEG", f"640x480 quality {camera['quality']}", number(camera["bytes_mean"]),
          "", "", ""),
         ("nothing lost", "float encoder", "", f"{whole['cider']:.3f}", f"{whole['fact_f1']:.4f}",
          ""),
-        *((*_row(name, one), _number(by_facts[name]) if name in by_facts else "")
+        *((*_row(name, one), number(by_facts[name]) if name in by_facts else "")
           for name, one in _by_bytes(figures["baselines"])),
-        ("AI Flow, key frame", "payload", _number(key["payload_bytes_mean"]),
+        ("AI Flow, key frame", "payload", number(key["payload_bytes_mean"]),
          f"{key['cider']:.3f}", f"{key['fact_f1']:.4f}", ""),
         ("AI Flow, live stream", f"payload, {stream['fps']:g} fps",
-         _number(stream["payload_bytes_mean"]), "", f"{stream['fact_f1']:.4f}", ""),
-        ("entropy of a scene", "the floor", _number(figures["scene_entropy_bits"] / 8), "", "",
+         number(stream["payload_bytes_mean"]), "", f"{stream['fact_f1']:.4f}", ""),
+        ("entropy of a scene", "the floor", number(figures["scene_entropy_bits"] / 8), "", "",
          ""),
     ]  # fmt: skip
-    checks = [("figure", "goal", "measured", "")]
-    for goal in goals(figures):
-        limit = f"{goal.sign} {goal.limit:g}"
-        value = _number(goal.value) if goal.value >= 100 else f"{goal.value:.3g}"
-        checks.append((goal.what, limit, value, "reached" if goal.reached else "missed"))
-    return f"{_markdown(rows)}\n\n{_markdown(checks)}"
+    return f"{markdown(rows)}\n\n{goal_table(goals(figures))}"
 
 
 def draw(figures: Figures, folder: Path) -> Path:
@@ -190,18 +172,4 @@ def _by_bytes(baselines: Mapping[str, Figures]) -> list[tuple[str, Figures]]:
 def _row(family: str, one: Figures) -> tuple[str, ...]:
     mark = "" if one["equal_quality"] else " (below equal quality)"
     quality = f"{one['cider']:.3f}", f"{one['fact_f1']:.4f}"
-    return NAMES[family], one["setting"] + mark, _number(one["bytes_mean"]), *quality
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]])
+    return NAMES[family], one["setting"] + mark, number(one["bytes_mean"]), *quality

@@ -32,7 +32,7 @@ from aiflow.common.errors import AiflowError, RuntimeUnavailable
 from aiflow.common.street import splits
 from aiflow.common.street.grammar import describe, phrases
 from aiflow.common.street.world import street
-from aiflow.training import dataset, litert
+from aiflow.training import dataset, litert, plots
 from aiflow.training import recipe as recipes
 from aiflow.training.calibrate import calibrate
 from aiflow.training.decoder import Decoder, DecoderShape
@@ -411,6 +411,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--litert", type=Path, metavar="DIR", help="also TFLite, with tools installed there"
     )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="DIR",
+        help="draw the training's curves into training.png there",
+    )
     parser.add_argument("--install", action="store_true", help="make it the built-in bundle")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -419,6 +425,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.seed is not None:
             recipe = recipe.model_copy(update={"seed": options.seed})
         bundle = make(recipe, options.out, options.litert)
+        if options.plot is not None:
+            log.info("see %s", plots.draw(bundle.parent, options.plot, street().entropy_bits()))
         if options.install:
             target = Path(str(files("aiflow.bundles"))) / recipe.name
             shutil.rmtree(target, ignore_errors=True)

@@ -9,11 +9,12 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the extra train")
 pytest.importorskip("onnx", reason="needs the extra train")
+pytest.importorskip("matplotlib", reason="needs the extra train")
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
 from aiflow.device.encoder import Encoder
-from aiflow.training import recipe, run
+from aiflow.training import plots, recipe, run
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +37,9 @@ def test_the_tiny_recipe_gives_a_bundle_that_runs(bundle: Bundle) -> None:
 def test_the_same_seed_gives_the_same_hashes(bundle: Bundle, tmp_path: Path) -> None:
     again = Bundle.open(run.make(recipe.load("tiny"), tmp_path))
     assert again.manifest.sha256 == bundle.manifest.sha256
+
+
+def test_the_curves_of_a_training_are_drawn(bundle: Bundle, tmp_path: Path) -> None:
+    path = plots.draw(bundle.path.parent, tmp_path / "images", 45.9)
+    assert path == tmp_path / "images" / "training.png"
+    assert path.stat().st_size > 10_000
