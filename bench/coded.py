@@ -144,7 +144,7 @@ def send(keys: Iterable[KeyFrame], predictor: Predictor | Unpredicted) -> Sendin
         now = number / FPS
         for receipt in owed.due(now):
             went.receipts.append((len(went.frames), receipt))
-            sender.receipt([range(one, one + 1) for one in receipt])
+            sender.receipt([range(one, one + 1) for one in receipt], now)
         store.put(Entry(key.sequence, key.payload))
         sender.step(now)
         owed.captioned(key.sequence, now + ANSWER_S)

@@ -15,7 +15,9 @@ from aiflow.common.wire import (
     Context,
     Header,
     Kind,
+    Local,
     Packet,
+    Why,
     pack,
     pack_local,
 )
@@ -150,5 +152,6 @@ def _refine(
 def _local(
     _frame: Symbols, _frames: Frames, _tables: Tables, tag: bytes, captured_ms: int
 ) -> Packet:
-    body = pack_local(0.9, f"a red bus waits on the left {captured_ms}")
+    local = Local(Why.ASKED, 0.9, f"a red bus waits on the left {captured_ms}")
+    body = pack_local(local)
     return Packet(Kind.LOCAL, tag, captured_ms, captured_ms, body)

@@ -41,8 +41,10 @@ LevelOption = Annotated[Level, typer.Option("--log-level", help="What to log on 
 class DemoMode(StrEnum):
     """Which tiers may answer a frame in the demo."""
 
+    AUTO = "auto"
     CASCADE = "cascade"
     SPLIT = "split"
+    DEVICE = "device"
 
 
 def _show_version(wanted: bool) -> None:
@@ -158,8 +160,12 @@ def demo(
         "street"
     ),
     mode: Annotated[
-        DemoMode, typer.Option(help="cascade: device, edge and cloud; split: device and edge.")
-    ] = DemoMode.CASCADE,
+        DemoMode,
+        typer.Option(
+            help="Who captions. device: the device alone; split: device and edge; cascade: device, "
+            "edge and cloud; auto: cascade, and the device alone while it has no edge."
+        ),
+    ] = DemoMode.AUTO,
     link: Annotated[
         str | None,
         typer.Option(metavar="RATE,RTT", help="Slow the device's link, as in 25KB/s,50ms."),

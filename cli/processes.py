@@ -16,7 +16,7 @@ from aiflow.bench.processes import Child
 from aiflow.cli import toml
 from aiflow.common.config import Broker
 
-DemoMode = Literal["cascade", "split"]
+DemoMode = Literal["auto", "cascade", "split", "device"]
 ENVIRONMENT_PREFIX: Final = "AIFLOW_"
 # -P: nothing in the caller's folder is mistaken for a module.
 _AIFLOW: Final = (sys.executable, "-P", "-m", "aiflow")
@@ -32,7 +32,7 @@ class Plan:
     uri: str
     fps: float
     bundle: str = "street"
-    mode: DemoMode = "cascade"
+    mode: DemoMode = "auto"
     device: str = "demo"
     camera: str = "street"
     node: str = "demo"
@@ -42,7 +42,10 @@ class Plan:
 
     @property
     def tiers(self) -> tuple[str, ...]:
-        return ("device", "edge") if self.mode == "split" else ("device", "edge", "cloud")
+        """In mode device the edge node only passes on what the device says."""
+        return (
+            ("device", "edge", "cloud") if self.mode in {"auto", "cascade"} else ("device", "edge")
+        )
 
 
 def tier_processes(plan: Plan, folder: Path) -> dict[str, Child]:
@@ -77,6 +80,7 @@ def _device_settings(plan: Plan, folder: Path) -> Mapping[str, toml.Value]:
     return {
         "device": plan.device,
         "bundle": plan.bundle,
+        "mode": plan.mode,
         "broker": _broker(plan.device_broker),
         "camera": [
             {
@@ -96,7 +100,6 @@ def _edge_settings(plan: Plan, folder: Path) -> Mapping[str, toml.Value]:
         "bundle": plan.bundle,
         "pool": plan.pool,
         "ledger": folder / "ledger.sqlite",
-        "escalations_per_minute": 0 if plan.mode == "split" else None,
         "broker": _broker(plan.broker),
     }
 

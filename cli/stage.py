@@ -44,7 +44,7 @@ class StageOptions:
     fps: float
     seed: int
     bundle: str = "street"
-    mode: DemoMode = "cascade"
+    mode: DemoMode = "auto"
     broker_url: str | None = None
     link: LinkSpec | None = None
     log_level: str = "info"

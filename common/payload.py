@@ -211,21 +211,45 @@ def require_bundle(packet: Packet, tag: bytes) -> None:
         raise UnknownBundle(f"coded for bundle {packet.bundle_tag.hex()}; here is {tag.hex()}")
 
 
-def pack_local(confidence: float, caption: str) -> bytes:
-    """Body of a local packet: confidence (0 to 1) in one byte, then the caption in UTF-8."""
-    text = caption.encode(errors="replace")
-    if not 0 <= confidence <= 1 or len(text) > MAX_CAPTION_BYTES:
-        raise PayloadMalformed(f"caption of {len(text)} bytes with confidence {confidence}")
-    return bytes([round(confidence * 255)]) + text
+class Why(IntEnum):
+    """Why a device captioned a frame by itself."""
+
+    ASKED = 0
+    """Its owner wants it so."""
+    DISCONNECTED = 1
+    """There is no connection to the broker."""
+    NO_NODE = 2
+    """No edge node is online."""
+    SILENCE = 3
+    """Frames were sent, and no receipt came."""
 
 
-def unpack_local(body: bytes) -> tuple[float, str]:
-    """Confidence and caption of a local packet's body."""
-    if not body:
-        raise PayloadTruncated("a local body without its confidence")
-    if len(body) > 1 + MAX_CAPTION_BYTES:
-        raise PayloadMalformed(f"caption of {len(body) - 1} bytes; at most {MAX_CAPTION_BYTES}")
-    return body[0] / 255, utf8(body[1:], "caption")
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A caption that a device made itself; `confidence` is 0 to 1."""
+
+    why: Why
+    confidence: float
+    text: str
+
+
+def pack_local(local: Local) -> bytes:
+    """Body of a local packet: reason and confidence in a byte each, then the caption in UTF-8."""
+    text = local.text.encode(errors="replace")
+    if not 0 <= local.confidence <= 1 or len(text) > MAX_CAPTION_BYTES:
+        raise PayloadMalformed(f"caption of {len(text)} bytes with confidence {local.confidence}")
+    return bytes([local.why, round(local.confidence * 255)]) + text
+
+
+def unpack_local(body: bytes) -> Local:
+    """Read a local packet's body."""
+    if len(body) < 2:
+        raise PayloadTruncated("a local body without its reason and confidence")
+    if len(body) > 2 + MAX_CAPTION_BYTES:
+        raise PayloadMalformed(f"caption of {len(body) - 2} bytes; at most {MAX_CAPTION_BYTES}")
+    if body[0] > max(Why):
+        raise PayloadMalformed(f"reason {body[0]} for a local caption is not known")
+    return Local(Why(body[0]), body[1] / 255, utf8(body[2:], "caption"))
 
 
 def _header(packet: Packet) -> bytes:

@@ -21,13 +21,15 @@ from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Session
 from aiflow.common.topics import Topics
-from aiflow.common.wire import Context
+from aiflow.common.wire import Context, Why
 from aiflow.device.budget import Budget
 from aiflow.device.camera import Camera, Source, open_camera
 from aiflow.device.config import CameraConfig, DeviceConfig, read_key
 from aiflow.device.gate import Gate
+from aiflow.device.local import TIER, Fallback, Nano
 from aiflow.device.outbox import Outbox
 from aiflow.device.predictor import Predictor
+from aiflow.device.reach import Patience, Reach
 from aiflow.device.sender import Publishes, Sender
 from aiflow.device.shelf import Shelf
 from aiflow.device.stream import Coding, Encodes, Stream
@@ -44,6 +46,7 @@ class Parts:
     unit: CameraUnit
     sender: Sender
     budget: Budget
+    reach: Reach
 
 
 class Assembly:
@@ -68,6 +71,7 @@ class Assembly:
         self._topics = Topics(config.broker.prefix)
         self._key = read_key(config.key_file)
         self._layers = _layers(config.layers, bundle)
+        self._nano = _nano(config, bundle)
 
     def camera(
         self,
@@ -93,10 +97,11 @@ class Assembly:
             now=time.monotonic(),
         )
         shelf = Shelf(self._outbox, name, on_put)
+        reach = Reach(name, Patience(**self._config.fallback.model_dump()))
         unit = CameraUnit(
             name,
             partial(_open, camera),
-            self._stream(camera, context, budget, shelf),
+            self._stream(camera, context, budget, shelf, reach),
             voice,
             stall_s=camera.stall_s + 1 / camera.fps,
             counters=self._counters,
@@ -110,12 +115,14 @@ class Assembly:
             resend_after_s=sending.resend_after_s,
             resend_max_s=sending.resend_max_s,
         )
-        return Parts(unit, sender, budget)
+        return Parts(unit, sender, budget, reach)
 
     def _stream(
-        self, camera: CameraConfig, context: Context, budget: Budget, shelf: Shelf
+        self, camera: CameraConfig, context: Context, budget: Budget, shelf: Shelf, reach: Reach
     ) -> Stream:
-        coding = Coding(self._bundle.tables, self._bundle.tag, context, camera.budget_bytes_frame)
+        fallback = _fallback(self._config.mode, self._nano, reach)
+        tables, tag = self._bundle.tables, self._bundle.tag
+        coding = Coding(tables, tag, context, camera.budget_bytes_frame, fallback)
         gate = Gate(**self._config.gate.model_dump(exclude={"symbols"}))
         return Stream(gate, budget, self._encoder, coding, shelf, self._counters)
 
@@ -154,6 +161,7 @@ class Assembly:
             authentication=_authentication(self._key),
             width=width,
             height=height,
+            mode=self._config.mode,
             synthetic=Source.parse(camera.uri).origin == "synthetic",
             software=software(),
         )
@@ -191,6 +199,22 @@ def _layers(wanted: int | None, bundle: Bundle) -> int:
         name = bundle.manifest.name
         raise ConfigError(f"layers = {wanted}, but bundle {name} has {there}; lower it or unset it")
     return wanted or there
+
+
+def _nano(config: DeviceConfig, bundle: Bundle) -> Nano | None:
+    """The decoder for captions of the device's own, where the bundle has one."""
+    if TIER in bundle.manifest.decoders:
+        return Nano(bundle, config.threads)
+    if config.mode == "device":
+        name = bundle.manifest.name
+        raise ConfigError(f"mode = device, but bundle {name} has no decoder {TIER}; use split")
+    return None
+
+
+def _fallback(mode: str, nano: Nano | None, reach: Reach) -> Fallback | None:
+    if nano is None or mode in {"split", "cascade"}:
+        return None
+    return Fallback(nano, lambda: Why.ASKED if mode == "device" else reach.why)
 
 
 def _authentication(key: bytes | None) -> Literal["crc16", "blake2s-64"]:

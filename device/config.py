@@ -117,6 +117,22 @@ class SendingConfig(Section):
     )
 
 
+class FallbackConfig(Section):
+    """When a device in mode auto captions by itself."""
+
+    offline_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=1.0, description="seconds without a connection, or without any edge node"
+    )
+    silence_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=5.0,
+        description="seconds in which nothing that was sent got a receipt; longer than the edge "
+        "node's receipt_every_s",
+    )
+    return_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=3.0, description="seconds without trouble until the edge node captions again"
+    )
+
+
 class DeviceConfig(Section):
     """Everything that the owner of a device may set."""
 
@@ -130,12 +146,20 @@ class DeviceConfig(Section):
     layers: Annotated[int, Field(ge=1, le=15)] | None = Field(
         default=None, description="how many layers of tokens to send at once; unset, all"
     )
+    mode: Literal["auto", "device", "split", "cascade"] = Field(
+        default="auto",
+        description="who captions: device: this device alone; split: device and edge; cascade: "
+        "device, edge and cloud; auto: cascade, and this device when no edge node is within reach",
+    )
     camera: tuple[CameraConfig, ...] = Field(
         min_length=1, max_length=64, description="the cameras, each a [[camera]] section"
     )
     gate: GateConfig = Field(default=GateConfig(), description="which frames are sent")
     outbox: OutboxConfig = Field(default=OutboxConfig(), description="where they wait")
     sending: SendingConfig = Field(default=SendingConfig(), description="how they leave")
+    fallback: FallbackConfig = Field(
+        default=FallbackConfig(), description="when mode auto captions on the device"
+    )
     key_file: Path | None = Field(
         default=None,
         description="file of the device's key, in hex; payloads then carry a MAC, and the edge "

@@ -16,6 +16,8 @@ from typing import Final
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters, Faults
+from aiflow.common.wire import Why
+from aiflow.device.reach import Reach
 from aiflow.device.sender import RETRY_S, Peers, Sender
 
 log = logging.getLogger(__name__)
@@ -30,19 +32,21 @@ class Courier:
         self, counters: Counters, on_storage_fault: Callable[[StorageError], None]
     ) -> None:
         self._senders: dict[str, Sender] = {}
+        self._reaches: dict[str, Reach] = {}
         self._counters = counters
         self._faults = Faults(counters, "aiflow_outbox_faults_total", log)
         self._on_storage_fault = on_storage_fault
-        self._peers = Peers()
+        self._peers = Peers(time.monotonic())
         self._changed = threading.Condition()
         self._posted: deque[Callable[[float], None]] = deque()
         self._woken = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
-    def add(self, camera: str, sender: Sender) -> None:
+    def add(self, camera: str, sender: Sender, reach: Reach) -> None:
         """Before `start`."""
         self._senders[camera] = sender
+        self._reaches[camera] = reach
 
     def start(self) -> None:
         self._thread.start()
@@ -64,7 +68,7 @@ class Courier:
         self._post(self._connected)
 
     def disconnected(self) -> None:
-        self._post(lambda _: self._peers.disconnected())
+        self._post(self._peers.disconnected)
 
     def node(self, name: str, *, online: bool) -> None:
         """An edge node says that it is online or offline."""
@@ -72,7 +76,7 @@ class Courier:
 
     def receipt(self, camera: str, ranges: list[range]) -> None:
         """The captions of these frames are published."""
-        self._post_if_room(lambda _: self._senders[camera].receipt(ranges))
+        self._post_if_room(lambda now: self._senders[camera].receipt(ranges, now))
 
     def key_frames(self, camera: str) -> None:
         """The edge node could not read a delta of that camera."""
@@ -95,7 +99,7 @@ class Courier:
         self._again(now)
 
     def _node(self, name: str, online: bool, now: float) -> None:  # noqa: FBT001 - of an event
-        if self._peers.node(name, online=online):
+        if self._peers.node(name, now, online=online):
             log.info("edge node %s is online", name)
             self._again(now)
 
@@ -104,7 +108,7 @@ class Courier:
             sender.again(now)
 
     def _run(self) -> None:
-        pause_s = math.inf
+        pause_s = 0.0
         while True:
             with self._changed:
                 self._changed.wait_for(
@@ -129,7 +133,16 @@ class Courier:
         while self._posted:
             self._posted.popleft()(time.monotonic())
         now = time.monotonic()
-        wait_s = self._peers.wait_s(now)
-        if wait_s > 0:
-            return wait_s
-        return min((sender.step(now) for sender in self._senders.values()), default=math.inf)
+        pause_s = self._peers.wait_s(now)
+        if pause_s <= 0:
+            pause_s = min((sender.step(now) for sender in self._senders.values()), default=math.inf)
+        return min(pause_s, *(self._look(camera, now) for camera in self._senders), math.inf)
+
+    def _look(self, camera: str, now: float) -> float:
+        """Tell a camera whether an edge node is within reach; seconds until that may change."""
+        troubles = self._peers.troubles()
+        sender = self._senders[camera]
+        silent_since = sender.silent_since()
+        if silent_since < math.inf and not troubles:
+            troubles[Why.SILENCE] = silent_since
+        return self._reaches[camera].update(now, troubles, sender.receipt_at)

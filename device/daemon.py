@@ -75,7 +75,7 @@ class Device:
             for camera in config.camera
         }
         for name, parts in self._cameras.items():
-            courier.add(name, parts.sender)
+            courier.add(name, parts.sender, parts.reach)
 
     def __enter__(self) -> Self:
         self.start()

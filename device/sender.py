@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from aiflow.common.wire import Why
 from aiflow.device.outbox import Entry
 
 SETTLE_S: Final = 1.0
@@ -34,25 +35,43 @@ class Peers:
     that they went away. If none says anything, we send; if all that do are offline, we wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self._connected_at: float | None = None
+        self._lost_at = now
+        self._deserted_at = math.inf
         self._nodes: dict[str, bool] = {}
 
     def connected(self, now: float) -> None:
         self._connected_at = now
         self._nodes.clear()
+        self._deserted_at = math.inf
 
-    def disconnected(self) -> None:
+    def disconnected(self, now: float) -> None:
+        if self._connected_at is not None:
+            self._lost_at = now
         self._connected_at = None
         self._nodes.clear()
+        self._deserted_at = math.inf
 
-    def node(self, name: str, *, online: bool) -> bool:
+    def node(self, name: str, now: float, *, online: bool) -> bool:
         """Note what a node says; True if it has just come (back)."""
         if name not in self._nodes and len(self._nodes) >= MAX_NODES:
             return False
         was = self._nodes.get(name, False)
         self._nodes[name] = online
+        if any(self._nodes.values()):
+            self._deserted_at = math.inf
+        else:
+            self._deserted_at = min(self._deserted_at, now)
         return online and not was
+
+    def troubles(self) -> dict[Why, float]:
+        """What keeps frames from being captioned, and since when."""
+        if self._connected_at is None:
+            return {Why.DISCONNECTED: self._lost_at}
+        if self._deserted_at < math.inf:
+            return {Why.NO_NODE: self._deserted_at}
+        return {}
 
     def wait_s(self, now: float) -> float:
         """Seconds until sending makes sense: 0 now, infinite until something changes."""
@@ -90,6 +109,8 @@ class Store(Protocol):
 @dataclass(slots=True)
 class _Flight:
     due: float
+    sent_at: float = math.inf
+    """For the first time in this connection."""
     attempts: int = 1
     shortened: bool = False
     """It went as a delta."""
@@ -116,6 +137,8 @@ class Sender:
         self._resend_max_s = resend_max_s
         self._flights: dict[int, _Flight] = {}
         self._newest = -1
+        self.receipt_at = -math.inf
+        """When the last one came."""
         self._ask_broker = True
         self.sent = 0
         self.resent = 0
@@ -139,10 +162,19 @@ class Sender:
                 self._flights[sequence] = _Flight(now, attempts=0)
         self._predictor.reset()
 
-    def receipt(self, ranges: Sequence[range]) -> None:
+    def silent_since(self) -> float:
+        """When the first frame was sent of those sent since the last receipt; infinite if none.
+
+        A frame that never gets one, as the edge cannot read it, does not count for ever.
+        """
+        sent = (flight.sent_at for flight in self._flights.values())
+        return min((at for at in sent if at > self.receipt_at), default=math.inf)
+
+    def receipt(self, ranges: Sequence[range], now: float) -> None:
         """Their captions are published. Only what was sent can be covered."""
         covered = [one for one in self._flights if any(one in run for run in ranges)]
         if covered:
+            self.receipt_at = now
             self._predictor.acknowledged(covered)
             self.receipted += self._store.remove(covered)
             for sequence in covered:
@@ -164,8 +196,10 @@ class Sender:
                 return False
             self._ask_broker = False
             self.resent += 1
-            attempts = self._flights[sequence].attempts + 1
-            self._flights[sequence] = _Flight(now + self._pause_s(attempts), attempts)
+            flight = self._flights[sequence]
+            attempts = flight.attempts + 1
+            sent_at = min(flight.sent_at, now)
+            self._flights[sequence] = _Flight(now + self._pause_s(attempts), sent_at, attempts)
         return True
 
     def _send_new(self, now: float) -> bool:
@@ -178,7 +212,9 @@ class Sender:
             self.sent += 1
             self._newest = entry.sequence
             shortened = payload is not entry.payload
-            self._flights[entry.sequence] = _Flight(now + self._pause_s(1), shortened=shortened)
+            self._flights[entry.sequence] = _Flight(
+                now + self._pause_s(1), now, shortened=shortened
+            )
         return True
 
     def _pause_s(self, attempts: int) -> float:

@@ -1,15 +1,17 @@
 """One camera's frames on their way into the outbox. No threads, no MQTT.
 
 budget -> gate.look -> encode -> gate.changed -> compress -> pack -> outbox
-                                                     │
-                          recent encodings, bounded ─┴─> refine orders: further layers
+                                                  │  │
+                               caption ─> pack ───┘  └─ recent encodings, bounded ─> refine orders
 
-Every frame enters the outbox as a key payload; whether it leaves as a delta is decided when it is
-sent (`aiflow.device.predictor`).
+With no edge node in reach, or none wanted, a frame enters the outbox as the caption that the device
+itself has made of it. Every other frame enters it as a key payload; whether it leaves as a delta is
+decided when it is sent (`aiflow.device.predictor`).
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,16 +21,20 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from aiflow.common.captioner import Request
 from aiflow.common.codec import Tables, compress
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
-from aiflow.common.wire import Context, Kind, Packet, RefineOrder, pack
+from aiflow.common.wire import Context, Kind, Local, Packet, RefineOrder, Why, pack, pack_local
 from aiflow.device.budget import Budget
 from aiflow.device.camera import Frame, Image
 from aiflow.device.encoder import Encoding
 from aiflow.device.gate import Gate
+from aiflow.device.local import Fallback
 from aiflow.device.outbox import Entry
 from aiflow.device.stages import Stages
+
+log = logging.getLogger(__name__)
 
 MAX_RECENT: Final = 64
 """Most encodings kept for refine orders; a few hundred bytes each."""
@@ -56,6 +62,8 @@ class Coding:
     context: Context
     frame_bytes: int | None = None
     """With fewer layers than the budget allows if a payload would be longer."""
+    fallback: Fallback | None = None
+    """Without one, frames always go to an edge node."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +93,8 @@ class Stream:
         self._coding = coding
         self._shelf = shelf
         self._counters = counters
+        self._fallback = coding.fallback
+        self._why: Why | None = None
         self._clock = clock
         self._recent: OrderedDict[int, _Recent] = OrderedDict()
         self.stages = Stages()
@@ -113,6 +123,7 @@ class Stream:
         self.looked_at += 1
         if not self.budget.allows(now):
             return None
+        self._look_around()
         with self.stages.measure("gate"):
             reason = self._gate.look(frame.image, now)
         if reason is None:
@@ -124,7 +135,11 @@ class Stream:
         sent = symbols[: self._coding.tables.layers[thrift.layers - 1]]
         if not self._gate.changed(sent, reason, thrift.symbols):
             return None
-        entry = self._store(symbols, thrift.layers, self._captured_ms(frame))
+        captured_ms = self._captured_ms(frame)
+        if self._fallback is not None and self._why is not None:
+            entry = self._caption(self._fallback, self._why, symbols, captured_ms)
+        else:
+            entry = self._store(symbols, thrift.layers, captured_ms)
         self._gate.accepted(sent, now)
         self.budget.taken()
         self.accepted += 1
@@ -155,6 +170,26 @@ class Stream:
         self._answered("layers")
         return self._pack(Kind.REFINE, order.sequence, recent.captured_ms, body, first, layers)
 
+    def _look_around(self) -> None:
+        """When it changes who captions, the next frame is to be captioned at once."""
+        why = None if self._fallback is None else self._fallback.why()
+        if (why is None) != (self._why is None):
+            self._gate.order()
+        self._why = why
+
+    def _caption(
+        self, fallback: Fallback, why: Why, symbols: NDArray[np.uint8], captured_ms: int
+    ) -> Entry:
+        """Put a frame into the outbox as a caption of our own."""
+        with self.stages.measure("decode"):
+            (draft,) = fallback.captions.caption([Request(symbols)])
+        local = pack_local(Local(why, draft.confidence, draft.text))
+        log.info("%s: %s (%.2f)", self._coding.context.camera, draft.text, draft.confidence)
+        self._counters.add("aiflow_local_captions_total", why=why.name.lower())
+        return self._put(
+            lambda sequence: self._pack(Kind.LOCAL, sequence, captured_ms, local, 0, 1)
+        )
+
     def _answered(self, how: str) -> None:
         self._counters.add("aiflow_refine_orders_total", answer=how)
 
@@ -162,21 +197,22 @@ class Stream:
         """Put a frame into the outbox with at most so many layers."""
         with self.stages.measure("compress"):
             recent, body = self._fitted(symbols, layers, captured_ms)
-        try:
-            with self.stages.measure("store"):
-                entry = self._shelf.put(
-                    lambda sequence: self._pack(
-                        Kind.KEY, sequence, captured_ms, body, 0, recent.layers
-                    )
-                )
-        except StorageError:
-            self._counters.add("aiflow_frames_dropped_total", reason="storage")
-            self._gate.order()
-            raise
+        entry = self._put(
+            lambda sequence: self._pack(Kind.KEY, sequence, captured_ms, body, 0, recent.layers)
+        )
         self._recent[entry.sequence] = recent
         if len(self._recent) > MAX_RECENT:
             self._recent.popitem(last=False)
         return entry
+
+    def _put(self, build: Callable[[int], bytes]) -> Entry:
+        try:
+            with self.stages.measure("store"):
+                return self._shelf.put(build)
+        except StorageError:
+            self._counters.add("aiflow_frames_dropped_total", reason="storage")
+            self._gate.order()
+            raise
 
     def _fitted(
         self, symbols: NDArray[np.uint8], layers: int, captured_ms: int

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from aiflow.common.symbols import Decoded
-from aiflow.common.wire import Context, Header
+from aiflow.common.wire import Context, Header, Local
 
 
 class StreamKey(NamedTuple):
@@ -54,6 +54,8 @@ class Embedding(Arrival):
     """The original payloads that carried it: key or delta, then refinements; longer than can be
     escalated means that it is not all there."""
     context: Context
+    cloud: bool = True
+    """Whether the device's mode lets the cloud be asked."""
     refined: bool = False
     """It adds layers to a frame that was captioned without them."""
 
@@ -62,5 +64,4 @@ class Embedding(Arrival):
 class LocalCaption(Arrival):
     """A frame that the device captioned by itself."""
 
-    text: str
-    confidence: float
+    local: Local

@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from aiflow.common.captioner import Captions, Draft, Request
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters
+from aiflow.common.wire import Why
 from aiflow.edge.arrival import Embedding, LocalCaption
 from aiflow.edge.escalation import Escalations, Question
 from aiflow.edge.policy import Action, Limits, decide
 from aiflow.edge.publisher import Answer, Publisher, Stages
+
+REASONS: Final = {
+    Why.ASKED: "its mode is device",
+    Why.DISCONNECTED: "no connection to the broker",
+    Why.NO_NODE: "no edge node was online",
+    Why.SILENCE: "no receipt for what it had sent",
+}
 
 
 class Decoder:
@@ -54,7 +63,9 @@ class Decoder:
 
     def _answer(self, frame: Embedding, draft: Draft, stages: Stages) -> None:
         state = self._escalations.state()
-        decision = decide(draft.confidence, len(frame.payloads), self._limits, state)
+        decision = decide(
+            draft.confidence, len(frame.payloads), self._limits, state, cloud_allowed=frame.cloud
+        )
         self._counters.add("aiflow_decisions_total", cause=decision.cause)
         escalate = decision.action is Action.ESCALATE
         answer = Answer(
@@ -73,11 +84,11 @@ class Decoder:
 def local_answer(frame: LocalCaption) -> Answer:
     """The device has answered by itself; the node only passes it on."""
     return Answer(
-        text=frame.text,
-        confidence=frame.confidence,
+        text=frame.local.text,
+        confidence=frame.local.confidence,
         tier="device",
         mode="device",
-        reason="captioned on the device",
+        reason=f"captioned on the device: {REASONS[frame.local.why]}",
         stages=Stages(),
     )
 

@@ -50,11 +50,18 @@ class Decision:
     """The same as a label for counters."""
 
 
-def decide(confidence: float, payloads: int, limits: Limits, cloud: CloudState) -> Decision:
+def decide(
+    confidence: float,
+    payloads: int,
+    limits: Limits,
+    cloud: CloudState,
+    *,
+    cloud_allowed: bool = True,
+) -> Decision:
     """Decide about one draft.
 
     `confidence` is the calibrated chance that the draft is right; `payloads` is the number of them
-    that the cloud would need to decode the frame.
+    that the cloud would need to decode the frame; `cloud_allowed` what the device's mode says.
     """
     if confidence >= limits.threshold:
         return Decision(
@@ -62,6 +69,7 @@ def decide(confidence: float, payloads: int, limits: Limits, cloud: CloudState) 
         )
     below = f"confidence {confidence:.2f} < {limits.threshold:.2f}"
     for hindered, why, cause in (
+        (not cloud_allowed, "the device's mode is split", "split"),
         (limits.per_minute == 0, "escalation is off", "off"),
         (payloads > MAX_ESCALATED_PAYLOADS, "too many refinements to send along", "payloads"),
         (cloud.rest_s > 0, f"cloud failed, resting {cloud.rest_s:.0f} s", "resting"),

@@ -154,7 +154,6 @@ class Receiver:
         received_s = time.time()
         late = received_s - captured_s > self._late_after_s
         if packet.kind is Kind.LOCAL:
-            confidence, text = unpack_local(packet.body)
             self._next.local_caption(
                 LocalCaption(
                     key=key,
@@ -164,8 +163,7 @@ class Receiver:
                     received_at=coming.received_at,
                     late=late,
                     uplink_bytes=coming.uplink_bytes,
-                    text=text,
-                    confidence=confidence,
+                    local=unpack_local(packet.body),
                 )
             )
             return
@@ -183,6 +181,7 @@ class Receiver:
                 header=frame.header,
                 payloads=frame.payloads,
                 context=stream.context,
+                cloud=stream.cloud,
                 refined=packet.kind is Kind.REFINE,
             )
         )

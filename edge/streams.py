@@ -39,6 +39,8 @@ class Stream:
 
     key: StreamKey
     context: Context
+    cloud: bool = True
+    """Whether the device's mode lets the cloud be asked."""
     foreign_bundle: str | None = None
     """Name and id of another bundle that its frames are coded for."""
     frames: OrderedDict[int, Seen] = field(default_factory=OrderedDict)
@@ -112,6 +114,7 @@ class Streams:
         known = self._streams.get((device, camera))
         stream = self._stream(descriptor)
         if known is not None and _same(known, stream):
+            known.cloud = stream.cloud
             return
         if known is None and len(self._streams) >= self._max_streams:
             raise PayloadMalformed(
@@ -135,6 +138,7 @@ class Streams:
         return Stream(
             key=StreamKey(device, camera, epoch_ms),
             context=Context(device, camera, epoch_ms, self._device_keys.get(device)),
+            cloud=descriptor.mode != "split",
             foreign_bundle=None if ours else f"{descriptor.bundle_name} ({descriptor.bundle[:12]})",
         )
 

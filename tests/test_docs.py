@@ -13,6 +13,7 @@ from aiflow.common.config import Broker, Section
 from aiflow.device.config import (
     CameraConfig,
     DeviceConfig,
+    FallbackConfig,
     GateConfig,
     OutboxConfig,
     SendingConfig,
@@ -27,11 +28,12 @@ SECTIONS: list[type[Section]] = [
     CameraConfig,
     GateConfig,
     OutboxConfig,
+    FallbackConfig,
     SendingConfig,
     EdgeConfig,
     CloudConfig,
 ]
-ELSEWHERE = {"broker", "camera", "gate", "outbox", "sending"}
+ELSEWHERE = {"broker", "camera", "gate", "outbox", "sending", "fallback"}
 """Sections inside sections, which have tables of their own."""
 
 

@@ -8,7 +8,7 @@ import pytest
 from aiflow.common.codec import Symbols, Tables, compress
 from aiflow.common.errors import PayloadMalformed, ReferenceMissing
 from aiflow.common.symbols import Decoded, decode, key_payload
-from aiflow.common.wire import Context, Header, Kind, Packet, pack, pack_local
+from aiflow.common.wire import Context, Header, Kind, Local, Packet, Why, pack, pack_local
 
 TABLES = Tables.uniform(6, 3, 5, layers=(2, 4, 6))
 TAG = b"\xab\xcd"
@@ -87,4 +87,6 @@ def test_layers_that_the_bundle_does_not_have() -> None:
 
 def test_a_caption_has_no_symbols() -> None:
     with pytest.raises(PayloadMalformed, match="holds a caption"):
-        decode(Packet(Kind.LOCAL, TAG, 9, 0, pack_local(0.5, "a bus")), TABLES, {})
+        decode(
+            Packet(Kind.LOCAL, TAG, 9, 0, pack_local(Local(Why.ASKED, 0.5, "a bus"))), TABLES, {}
+        )

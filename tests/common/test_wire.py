@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import binascii
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,16 @@ from aiflow.common.errors import (
     WrongChecksum,
     WrongMac,
 )
-from aiflow.common.wire import Context, Escalation, Header, Kind, Packet, RefineOrder
+from aiflow.common.wire import (
+    Context,
+    Escalation,
+    Header,
+    Kind,
+    Local,
+    Packet,
+    RefineOrder,
+    Why,
+)
 
 CONTEXT = Context("porch", "north", 1_760_000_000_000)
 KEYED = replace(CONTEXT, key=bytes(range(32)))
@@ -34,7 +44,7 @@ PACKETS = {
     "refine": (Packet(Kind.REFINE, TAG, 300, 12_500, b"\x5e", 1, 1), CONTEXT),
     "delta": (Packet(Kind.DELTA, TAG, 301, 13_000, b"\xef\x80", 0, 2, BOTH), CONTEXT),
     "still": (Packet(Kind.DELTA, TAG, 302, 13_500, b"", 0, 2, BOTH), CONTEXT),
-    "local": (Packet(Kind.LOCAL, TAG, 303, 14_000, b"\xcca red bus"), CONTEXT),
+    "local": (Packet(Kind.LOCAL, TAG, 303, 14_000, b"\1\xcca red bus"), CONTEXT),
     "mac": (KEY, KEYED),
 }
 ESCALATION = Escalation(
@@ -257,15 +267,17 @@ def test_every_single_bit_flip_is_refused(name: str) -> None:
 
 
 def test_local_body() -> None:
-    for confidence in (0.0, 0.8, 1.0):
-        body = wire.pack_local(confidence, "ein grüner Bus")
-        assert wire.unpack_local(body) == (confidence, "ein grüner Bus")
-    with pytest.raises(PayloadMalformed):
-        wire.pack_local(1.1, "")
-    with pytest.raises(PayloadMalformed):
-        wire.pack_local(0.5, "x" * 1001)
-    with pytest.raises(PayloadTruncated):
-        wire.unpack_local(b"")
+    for why, confidence in itertools.product(Why, (0.0, 0.8, 1.0)):
+        local = Local(why, confidence, "ein grüner Bus")
+        assert wire.unpack_local(wire.pack_local(local)) == local
+    for unfit in (Local(Why.ASKED, 1.1, ""), Local(Why.ASKED, 0.5, "x" * 1001)):
+        with pytest.raises(PayloadMalformed):
+            wire.pack_local(unfit)
+    for short in (b"", b"\0"):
+        with pytest.raises(PayloadTruncated):
+            wire.unpack_local(short)
+    with pytest.raises(PayloadMalformed, match="reason 4"):
+        wire.unpack_local(b"\4\xcca red bus")
 
 
 # Receipts.

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
@@ -8,8 +10,10 @@ import pytest
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
+from aiflow.common.wire import Why
 from aiflow.device import courier as module
 from aiflow.device.courier import MAX_POSTED, Courier
+from aiflow.device.reach import Patience, Reach
 from aiflow.device.sender import Sender
 
 if TYPE_CHECKING:
@@ -36,13 +40,23 @@ class FakeSender:
     def again(self, now: float) -> None:
         self.calls.append("again")
 
-    def receipt(self, ranges: list[range]) -> None:
+    def receipt(self, ranges: list[range], now: float) -> None:
         self.calls.append(f"receipt {ranges}")
+
+    receipt_at = -math.inf
+
+    def silent_since(self) -> float:
+        return math.inf
 
 
 @pytest.fixture
 def sender() -> FakeSender:
     return FakeSender()
+
+
+@pytest.fixture
+def reach() -> Reach:
+    return Reach("door", Patience(offline_s=0.05, silence_s=1.0, return_s=0.05))
 
 
 @pytest.fixture
@@ -52,10 +66,10 @@ def faults() -> list[StorageError]:
 
 @pytest.fixture
 def courier(
-    sender: FakeSender, faults: list[StorageError], counters: Counters
+    sender: FakeSender, reach: Reach, faults: list[StorageError], counters: Counters
 ) -> Iterator[Courier]:
     courier = Courier(counters, faults.append)
-    courier.add("door", cast("Sender", sender))
+    courier.add("door", cast("Sender", sender), reach)
     courier.start()
     yield courier
     courier.stop()
@@ -133,3 +147,42 @@ def test_fault_passes(
     courier.wake()
     wait_until(lambda: sender.steps >= 4, "not tried again")
     assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
+
+
+def test_without_a_connection_or_a_node_a_camera_is_out_of_reach(
+    courier: Courier, reach: Reach, wait_until: WaitUntil
+) -> None:
+    wait_until(lambda: reach.why is Why.DISCONNECTED, "it never connected")
+    courier.connected()
+    courier.node("edge1", online=True)
+    wait_until(lambda: reach.why is None, "an edge node is there")
+    courier.node("edge1", online=False)
+    wait_until(lambda: reach.why is Why.NO_NODE, "the node went away")
+    courier.disconnected()
+    wait_until(lambda: reach.why is Why.DISCONNECTED, "and the broker too")
+
+
+def test_sign_of_life_is_a_turn_without_a_fault_of_ours(
+    courier: Courier,
+    sender: FakeSender,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    courier.ask()
+    wait_until(lambda: not courier.pulse.silent, "waiting for a broker is no reason for silence")
+    connect(courier)
+    wait_until(lambda: sender.steps == 1, "not connected")
+    sender.fault = StorageError("no space left on the disk")
+    courier.ask()
+    wait_until(lambda: not courier.pulse.silent, "a full disk is no reason for silence")
+    sender.open.clear()
+    courier.ask()
+    time.sleep(0.05)
+    assert courier.pulse.silent, "it is stuck"
+    sender.fault = ZeroDivisionError()
+    sender.open.set()
+    wait_until(lambda: sender.fault is None, "no turn")
+    time.sleep(0.05)
+    assert courier.pulse.silent, "a turn that a bug has ended does not count"
+    courier.wake()
+    wait_until(lambda: not courier.pulse.silent, "the next one does")

@@ -507,3 +507,8 @@ def test_payloads_carry_a_mac_with_a_key(
 def test_more_layers_than_the_bundle_has(new_device: NewDevice) -> None:
     with pytest.raises(ConfigError, match="layers = 3, but bundle toy has 2; lower it"):
         new_device(layers=3)
+
+
+def test_mode_device_needs_a_decoder(new_device: NewDevice) -> None:
+    with pytest.raises(ConfigError, match="mode = device, but bundle toy has no decoder nano"):
+        new_device(mode="device")

@@ -6,7 +6,7 @@ import pytest
 from aiflow.common.bundle import Bundle
 from aiflow.common.codec import Symbols, compress
 from aiflow.common.symbols import Decoded, decode
-from aiflow.common.wire import Context, Header, Kind, Packet, pack, pack_local, unpack
+from aiflow.common.wire import Context, Header, Kind, Local, Packet, Why, pack, pack_local, unpack
 from aiflow.device.predictor import MAX_FRAMES, Predictor
 
 CONTEXT = Context("pi", "door", 1_700_000_000_000)
@@ -141,7 +141,7 @@ def test_what_is_remembered_is_bounded(desk: Desk) -> None:
 
 
 def test_whatever_else_is_kept_goes_as_it_is(desk: Desk) -> None:
-    local = pack(Packet(Kind.LOCAL, TAG, 1, 0, pack_local(0.5, "a bus")), CONTEXT)
+    local = pack(Packet(Kind.LOCAL, TAG, 1, 0, pack_local(Local(Why.ASKED, 0.5, "a bus"))), CONTEXT)
     for kept in (local, b"", b"\x10 rubbish", desk.key(1, STILL)[:-1] + b"\0"):
         assert desk.predictor.shorten(kept, 0.0) is kept
 

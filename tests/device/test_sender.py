@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from aiflow.common.wire import Why
 from aiflow.device.outbox import Entry
 from aiflow.device.sender import RETRY_S, SETTLE_S, Peers, Sender
 
@@ -102,7 +103,7 @@ def test_window_opens_with_receipts(sender: Sender, store: FakeStore, broker: Fa
     store.put(*range(10))
     sender.step(0)
     assert broker.taken() == [0, 1, 2, 3]
-    sender.receipt([range(1, 3)])
+    sender.receipt([range(1, 3)], 1)
     sender.step(1)
     assert broker.taken() == [4, 5]
     assert sorted(store.entries) == [0, 3, 4, 5, 6, 7, 8, 9]
@@ -127,7 +128,7 @@ def test_frame_without_receipt_is_sent_again_ever_more_seldom(
 def test_receipt_ends_the_repetition(sender: Sender, store: FakeStore, broker: FakeBroker) -> None:
     store.put(0, 1)
     sender.step(0)
-    sender.receipt([range(2)])
+    sender.receipt([range(2)], 1)
     assert sender.step(100) == math.inf
     assert broker.taken() == [0, 1]
     assert store.entries == {}
@@ -139,7 +140,7 @@ def test_receipt_covers_only_what_was_sent(
     store.put(*range(6))
     sender.step(0)
     broker.taken()
-    sender.receipt([range(2**40)])
+    sender.receipt([range(2**40)], 1)
     assert sorted(store.entries) == [4, 5]
     sender.step(1)
     assert broker.taken() == [4, 5]
@@ -150,7 +151,7 @@ def test_connection_that_comes_back_sends_all_again_at_once(
 ) -> None:
     store.put(0, 1)
     sender.step(0)
-    sender.receipt([range(1)])
+    sender.receipt([range(1)], 1)
     store.put(2)
     broker.taken()
     sender.again(1)
@@ -202,7 +203,7 @@ def test_what_is_sent_again_goes_as_it_is_kept(
     predictor.able = True
     store.put(0, 1)
     sender.step(0)
-    sender.receipt([range(1)])
+    sender.receipt([range(1)], 1)
     sender.step(5)
     assert [payload for payload, *_ in broker.sendings] == [b"d 0", b"d 1", b"frame 1"]
     assert [first for _, first, _ in broker.sendings] == [True, True, False]
@@ -235,7 +236,7 @@ def test_broker_is_asked_where_a_refusal_would_go_unseen(
     store.put(0, 1)
     sender.step(0)
     sender.step(5)
-    sender.receipt([range(2)])
+    sender.receipt([range(2)], 1)
     sender.again(6)
     assert predictor.resets == 1
     store.put(2, 3)
@@ -244,34 +245,71 @@ def test_broker_is_asked_where_a_refusal_would_go_unseen(
 
 
 def test_peers_wait_for_a_connection_and_then_for_word_of_a_node() -> None:
-    peers = Peers()
+    peers = Peers(0)
     assert peers.wait_s(0) == math.inf
     peers.connected(10)
     assert peers.wait_s(10) == SETTLE_S
     assert peers.wait_s(10 + SETTLE_S) == 0
-    peers.disconnected()
+    peers.disconnected(15)
     assert peers.wait_s(20) == math.inf
 
 
 def test_peers_know_who_comes_back() -> None:
-    peers = Peers()
+    peers = Peers(0)
     peers.connected(0)
-    assert peers.node("a", online=True)
+    assert peers.node("a", 1, online=True)
     assert peers.wait_s(0) == 0, "nobody need be waited for"
-    assert not peers.node("a", online=True), "it has been there"
-    assert not peers.node("a", online=False)
+    assert not peers.node("a", 1, online=True), "it has been there"
+    assert not peers.node("a", 1, online=False)
     assert peers.wait_s(100) == math.inf, "all who spoke are offline"
-    assert not peers.node("b", online=False)
-    assert peers.node("a", online=True)
+    assert not peers.node("b", 1, online=False)
+    assert peers.node("a", 1, online=True)
     assert peers.wait_s(100) == 0
     peers.connected(200)
-    assert peers.node("a", online=True), "after a reconnect nothing is certain"
+    assert peers.node("a", 1, online=True), "after a reconnect nothing is certain"
+
+
+def test_peers_tell_what_is_wrong_and_since_when() -> None:
+    peers = Peers(3)
+    assert peers.troubles() == {Why.DISCONNECTED: 3}
+    peers.connected(10)
+    assert peers.troubles() == {}
+    peers.node("a", 11, online=False)
+    peers.node("b", 12, online=False)
+    assert peers.troubles() == {Why.NO_NODE: 11}
+    peers.node("b", 13, online=True)
+    assert peers.troubles() == {}
+    peers.node("b", 14, online=False)
+    assert peers.troubles() == {Why.NO_NODE: 14}
+    peers.disconnected(15)
+    peers.disconnected(16)
+    assert peers.troubles() == {Why.DISCONNECTED: 15}
+
+
+def test_silence_begins_with_the_first_frame_sent_after_a_receipt(
+    sender: Sender, store: FakeStore
+) -> None:
+    assert sender.silent_since() == math.inf
+    store.put(0, 1)
+    sender.step(2)
+    store.put(2)
+    sender.step(3)
+    assert sender.silent_since() == 2
+    sender.receipt([range(1, 2)], 4)
+    assert sender.silent_since() == math.inf, "frame 0 may be one that nobody can read"
+    store.put(3)
+    sender.step(5)
+    assert sender.silent_since() == 5
+    sender.again(6)
+    assert sender.silent_since() == math.inf
+    sender.step(7)
+    assert sender.silent_since() == 7
 
 
 def test_peers_are_bounded() -> None:
-    peers = Peers()
+    peers = Peers(0)
     peers.connected(0)
     for number in range(1000):
-        peers.node(f"n{number}", online=False)
-    assert not peers.node("one more", online=True)
+        peers.node(f"n{number}", 1, online=False)
+    assert not peers.node("one more", 1, online=True)
     assert len(peers._nodes) == 64

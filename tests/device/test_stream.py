@@ -1,17 +1,28 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aiflow.common.bundle import Bundle
+from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import decompress
 from aiflow.common.errors import PayloadMalformed, StorageError
 from aiflow.common.metrics import Counters
-from aiflow.common.wire import Context, Kind, Packet, RefineOrder, unpack
+from aiflow.common.wire import (
+    Context,
+    Kind,
+    Local,
+    Packet,
+    RefineOrder,
+    Why,
+    unpack,
+    unpack_local,
+)
 from aiflow.device.budget import BURST_S, Budget
 from aiflow.device.gate import Gate
+from aiflow.device.local import Fallback
 from aiflow.device.outbox import Entry
 from aiflow.device.stream import MAX_RECENT, Coding, Stream
 
@@ -61,11 +72,14 @@ def new_stream(
     bundle: Bundle, encoder: FakeEncoder, shelf: FakeShelf, counters: Counters, clock: Clock
 ) -> Callable[..., Stream]:
     def make(
-        layers: int = 2, bytes_s: float | None = None, frame_bytes: int | None = None
+        layers: int = 2,
+        bytes_s: float | None = None,
+        frame_bytes: int | None = None,
+        fallback: Fallback | None = None,
     ) -> Stream:
         gate = Gate(pixel_mean=2, pixel_peak=12, max_interval_s=30)
         budget = Budget(bytes_s, layers=layers, symbols=1, now=clock.now)
-        coding = Coding(bundle.tables, bundle.tag, CONTEXT, frame_bytes)
+        coding = Coding(bundle.tables, bundle.tag, CONTEXT, frame_bytes, fallback)
         return Stream(gate, budget, encoder, coding, shelf, counters, clock)
 
     return make
@@ -220,3 +234,40 @@ def test_stages_are_measured_until_they_are_taken(stream: Stream, new_frame: New
     assert {"gate_ms", "encode_ms", "compress_ms", "store_ms"} <= set(taken)
     assert all(value >= 0 for value in taken.values())
     assert stream.stages.take() == {}
+
+
+class FakeNano:
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def caption(self, batch: Sequence[Request]) -> list[Draft]:
+        self.shapes += [request.symbols.shape for request in batch]
+        return [Draft((1, 2), "a red bus", 0.8) for _ in batch]
+
+
+def test_out_of_reach_the_device_captions_by_itself(
+    new_stream: Callable[..., Stream], new_frame: NewFrame, bundle: Bundle, counters: Counters
+) -> None:
+    nano, why = FakeNano(), [None, Why.SILENCE, Why.SILENCE, None]
+    stream = new_stream(layers=1, fallback=Fallback(nano, lambda: why.pop(0)))
+    assert opened(stream.offer(new_frame(100))).kind is Kind.KEY
+    entry = stream.offer(new_frame(100))
+    assert entry is not None, "although the picture is the same"
+    packet = opened(entry)
+    assert packet.kind is Kind.LOCAL
+    assert unpack_local(packet.body) == Local(Why.SILENCE, 0.8, "a red bus")
+    assert nano.shapes == [(bundle.tokens, bundle.dims)], "here all tokens cost nothing"
+    assert stream.offer(new_frame(100)) is None, "a still scene"
+    assert opened(stream.offer(new_frame(100))).kind is Kind.KEY, "an edge node is back"
+    assert counters.value("aiflow_local_captions_total", why="silence") == 1
+
+
+def test_a_caption_that_cannot_be_stored_is_made_again(
+    new_stream: Callable[..., Stream], new_frame: NewFrame, shelf: FakeShelf
+) -> None:
+    stream = new_stream(fallback=Fallback(FakeNano(), lambda: Why.ASKED))
+    shelf.full = True
+    with pytest.raises(StorageError):
+        stream.offer(new_frame(100))
+    shelf.full = False
+    assert opened(stream.offer(new_frame(100))).kind is Kind.LOCAL

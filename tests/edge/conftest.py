@@ -14,7 +14,7 @@ from aiflow.common.codec import Symbols, Tables, compress
 from aiflow.common.messages import Caption, Descriptor
 from aiflow.common.mqtt import OnAccepted, Reason
 from aiflow.common.symbols import Decoded
-from aiflow.common.wire import Context, Header, Kind, Packet, pack, pack_local
+from aiflow.common.wire import Context, Header, Kind, Local, Packet, Why, pack, pack_local
 from aiflow.edge.arrival import Embedding, FrameKey, StreamKey
 
 BUNDLE_ID = "ab" * 32
@@ -172,7 +172,15 @@ class FakeCamera:
         return self._pack(Packet(Kind.REFINE, self.tag, sequence, 0, body, first_layer=1))
 
     def local(self, sequence: int, text: str, confidence: float = 0.6) -> bytes:
-        return self._pack(Packet(Kind.LOCAL, self.tag, sequence, 0, pack_local(confidence, text)))
+        return self._pack(
+            Packet(
+                Kind.LOCAL,
+                self.tag,
+                sequence,
+                0,
+                pack_local(Local(Why.DISCONNECTED, confidence, text)),
+            )
+        )
 
     def raw(self, body: bytes, sequence: int = 1) -> bytes:
         """A key frame with that body, whatever it is."""

@@ -14,6 +14,13 @@ def test_a_confident_draft_is_the_answer() -> None:
     assert decision.reason == "confidence 0.80 >= 0.80"
 
 
+def test_in_mode_split_the_cloud_is_never_asked() -> None:
+    decision = decide(0.55, 1, LIMITS, CloudState(), cloud_allowed=False)
+    assert decision.action is Action.ANSWER
+    assert decision.cause == "split"
+    assert decision.reason == "confidence 0.55 < 0.80, the device's mode is split"
+
+
 def test_an_unsure_draft_goes_to_the_cloud() -> None:
     decision = decide(0.55, 1, LIMITS, CloudState(pending=3, asked_last_minute=9))
     assert decision.action is Action.ESCALATE

@@ -14,7 +14,16 @@ from aiflow.common.codec import Tables
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties
 from aiflow.common.topics import Topics
-from aiflow.common.wire import MAX_ESCALATED_PAYLOADS, Header, Kind, Packet, pack, pack_local
+from aiflow.common.wire import (
+    MAX_ESCALATED_PAYLOADS,
+    Header,
+    Kind,
+    Local,
+    Packet,
+    Why,
+    pack,
+    pack_local,
+)
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import Embedding, LocalCaption, StreamKey
 from aiflow.edge.custody import Custody
@@ -177,8 +186,8 @@ def test_a_caption_of_the_device_is_passed_on(desk: Desk, camera: FakeCamera) ->
     desk.describe(camera)
     desk.receive(camera, camera.local(3, "ein roter Bus fährt", 0.6))
     (frame,) = desk.captions
-    assert frame.text == "ein roter Bus fährt"
-    assert frame.confidence == pytest.approx(0.6)
+    assert frame.local.text == "ein roter Bus fährt"
+    assert frame.local.confidence == pytest.approx(0.6)
     assert desk.frames == []
 
 
@@ -342,7 +351,9 @@ def test_whatever_comes_is_counted_or_handed_on(desk: Desk, camera: FakeCamera) 
             camera.tag,
             sequence,
             rng.randrange(2**40),
-            pack_local(0.5, "a bus") if kind is Kind.LOCAL else rng.randbytes(rng.randrange(9)),
+            pack_local(Local(Why.ASKED, 0.5, "a bus"))
+            if kind is Kind.LOCAL
+            else rng.randbytes(rng.randrange(9)),
             first_layer=rng.randrange(1, 4) if kind is Kind.REFINE else 0,
             layers=1 if kind is Kind.LOCAL else rng.randrange(1, 4),
         )

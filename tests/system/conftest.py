@@ -146,6 +146,11 @@ class System:
         path = self.folder / f"{tier}.toml"
         path.write_text(f"{line}\n{path.read_text()}")
 
+    def mode(self, mode: str) -> None:
+        """Set the device's mode, for its next start."""
+        path = self.folder / "device.toml"
+        path.write_text(path.read_text().replace(f'mode = "{self.plan.mode}"', f'mode = "{mode}"'))
+
     def start(self, *tiers: str) -> None:
         for tier in tiers or tuple(self.tiers):
             self.tiers[tier].start()

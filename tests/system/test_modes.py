@@ -1,0 +1,62 @@
+"""Who captions: as the owner says, and the device by itself while the network is away."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tests.system.conftest import START_S, wait_until
+
+from aiflow.common.messages import Caption
+
+if TYPE_CHECKING:
+    from tests.system.conftest import System
+
+
+def of_tier(system: System, tier: str, after: float = 0.0) -> list[Caption]:
+    """Captions of frames captured after a time."""
+    return [one for one in system.captions() if one.tier == tier and one.timestamp > after]
+
+
+def test_in_mode_device_the_edge_only_passes_on(system: System) -> None:
+    system.mode("device")
+    system.start()
+    system.wait_for_captions(3)
+    for caption in system.captions():
+        assert (caption.tier, caption.mode, caption.type) == ("device", "device", "new")
+        assert caption.reason == "captioned on the device: its mode is device"
+        assert 0 < caption.confidence <= 1
+        assert len(caption.text.split()) > 3
+    assert "aiflow/cloud/demo/request" not in system.recorder.topics()
+
+
+def test_in_mode_split_the_cloud_is_never_asked(system: System) -> None:
+    system.mode("split")
+    system.configure("edge", "threshold = 1.0")
+    system.start()
+    system.wait_for_captions(3)
+    assert {caption.tier for caption in system.captions()} == {"edge"}
+    assert all("mode is split" in caption.reason for caption in system.captions())
+    assert "aiflow/cloud/demo/request" not in system.recorder.topics()
+
+
+def test_the_device_captions_while_the_link_is_cut_and_goes_back_after(system: System) -> None:
+    system.configure("device", "fallback = { offline_s = 0.3, return_s = 1.0 }")
+    system.start("device", "edge")
+    system.wait_for_captions(5)
+    cut_at = time.time()
+    system.link.cut(reset=True)
+    log = system.folder / "device.log"
+    wait_until(
+        lambda: log.read_text().count("captioned on the device") > 0, 10, "the device says so"
+    )
+    assert time.time() - cut_at < 5
+    time.sleep(1.0)
+    healed_at = time.time()
+    system.link.heal()
+    wait_until(lambda: bool(of_tier(system, "device", cut_at)), START_S, "what it had said")
+    alone = of_tier(system, "device", cut_at)
+    assert all(caption.timestamp < healed_at + START_S for caption in alone)
+    assert "no connection to the broker" in alone[0].reason
+    wait_until(lambda: bool(of_tier(system, "edge", healed_at)), START_S, "the edge captions again")
+    assert "within reach again" in log.read_text()
