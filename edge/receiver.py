@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from aiflow.common.codec import Tables
-from aiflow.common.errors import PayloadError, ReferenceMissing
+from aiflow.common.errors import PayloadError, PayloadMalformed, ReferenceMissing
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Properties, publish_size
@@ -144,8 +144,11 @@ class Receiver:
             return
         try:
             self._hand_on(stream, key, packet, coming)
-        except PayloadError:
-            if not refined:
+        except PayloadError as error:
+            if isinstance(error, PayloadMalformed) and packet.kind in {Kind.KEY, Kind.LOCAL}:
+                # Genuine and whole, but nonsense: it would be no better the next time.
+                self._custody.captioned(key)
+            elif not refined:
                 self._custody.release(key)
             raise
 

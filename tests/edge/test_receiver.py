@@ -241,11 +241,14 @@ def test_bad_payloads_are_counted_by_reason_and_disturb_nothing(
     assert len(desk.frames) == 1
 
 
-def test_a_body_that_no_codec_made(desk: Desk, camera: FakeCamera) -> None:
+def test_a_body_that_no_codec_made_is_not_asked_for_again(desk: Desk, camera: FakeCamera) -> None:
     desk.describe(camera)
     desk.receive(camera, camera.raw(b"\xff" * 40))
     assert desk.errors("malformed") == 1
+    desk.custody.settle()
     assert desk.custody.held == 0
+    assert desk.custody.owes(camera.stream) == {1}
+    assert desk.frames == []
 
 
 def test_another_bundle(desk: Desk, new_camera: type[FakeCamera]) -> None:
