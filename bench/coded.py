@@ -136,6 +136,7 @@ def send(keys: Iterable[KeyFrame], predictor: Predictor | Unpredicted) -> Sendin
         store,
         publish,
         predictor,
+        tell=lambda _entry: None,
         window=config.window,
         resend_after_s=config.resend_after_s,
         resend_max_s=config.resend_max_s,

@@ -13,6 +13,7 @@ import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aiflow.common.errors import PayloadMalformed, UnknownVersion
+from aiflow.common.wire import Why
 
 MESSAGE_VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 65_536
@@ -26,6 +27,15 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Value = int | float | str | bool
 Tier = Literal["device", "edge", "cloud"]
 Mode = Literal["device", "split", "cascade", "image"]
+
+
+REASONS: Final = {
+    Why.ASKED: "its mode is device",
+    Why.DISCONNECTED: "no connection to the broker",
+    Why.NO_NODE: "no edge node was online",
+    Why.SILENCE: "no receipt for what it had sent",
+}
+"""A device's reason for a caption of its own, in words for `reason`."""
 
 
 class Message(BaseModel):

@@ -26,11 +26,12 @@ from aiflow.device.budget import Budget
 from aiflow.device.camera import Camera, Source, open_camera
 from aiflow.device.config import CameraConfig, DeviceConfig, read_key
 from aiflow.device.gate import Gate
+from aiflow.device.herald import Herald, OnTold
 from aiflow.device.local import TIER, Fallback, Nano
-from aiflow.device.outbox import Outbox
+from aiflow.device.outbox import Entry, Outbox
 from aiflow.device.predictor import Predictor
 from aiflow.device.reach import Patience, Reach
-from aiflow.device.sender import Publishes, Sender
+from aiflow.device.sender import Publishes, Sender, Tells
 from aiflow.device.shelf import Shelf
 from aiflow.device.stream import Coding, Encodes, Stream
 from aiflow.device.unit import CameraUnit
@@ -77,11 +78,13 @@ class Assembly:
         self,
         camera: CameraConfig,
         on_put: Callable[[], None],
+        on_told: OnTold,
         on_storage_fault: Callable[[StorageError], None],
     ) -> Parts:
         """Go on with the camera's session or begin one. Raises StorageError, ConfigError.
 
-        `on_put` hears of each frame in the outbox.
+        `on_put` hears of each frame in the outbox, `on_told` of each caption of the device's own
+        that the broker has accepted.
         """
         name, sending = camera.name, self._config.sending
         state = self._outbox.begin(name, self._identity(), time.time_ns() // 1_000_000)
@@ -111,6 +114,9 @@ class Assembly:
             shelf,
             _paid(voice, budget),
             Predictor(self._bundle.tables, context, key_every_s=sending.key_every_s),
+            tell=_told(
+                Herald(self._session, self._topics, context, self._bundle.id, on_told), budget
+            ),
             window=sending.window,
             resend_after_s=sending.resend_after_s,
             resend_max_s=sending.resend_max_s,
@@ -190,6 +196,18 @@ def _paid(voice: Voice, budget: Budget) -> Publishes:
         return True
 
     return publish
+
+
+def _told(herald: Herald, budget: Budget) -> Tells:
+    """Publishing captions at the budget's cost."""
+
+    def tell(entry: Entry) -> bool | None:
+        size = herald.tell(entry)
+        if size:
+            budget.sent(size)
+        return None if size is None else size > 0
+
+    return tell
 
 
 def _layers(wanted: int | None, bundle: Bundle) -> int:

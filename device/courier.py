@@ -78,6 +78,10 @@ class Courier:
         """The captions of these frames are published."""
         self._post_if_room(lambda now: self._senders[camera].receipt(ranges, now))
 
+    def published(self, camera: str, sequence: int) -> None:
+        """The broker has accepted a caption of the device's own."""
+        self._post(lambda _: self._senders[camera].published(sequence))
+
     def key_frames(self, camera: str) -> None:
         """The edge node could not read a delta of that camera."""
         self._post_if_room(self._senders[camera].key_frames)
@@ -136,6 +140,8 @@ class Courier:
         pause_s = self._peers.wait_s(now)
         if pause_s <= 0:
             pause_s = min((sender.step(now) for sender in self._senders.values()), default=math.inf)
+        if self._peers.deserted(now):
+            pause_s = min(pause_s, *(sender.tell() for sender in self._senders.values()), math.inf)
         return min(pause_s, *(self._look(camera, now) for camera in self._senders), math.inf)
 
     def _look(self, camera: str, now: float) -> float:

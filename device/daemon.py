@@ -71,7 +71,12 @@ class Device:
         )
         assembly = Assembly(config, bundle, encoder, outbox, self._session, counters)
         self._cameras = {
-            camera.name: assembly.camera(camera, courier.wake, self._on_storage_fault)
+            camera.name: assembly.camera(
+                camera,
+                courier.wake,
+                partial(courier.published, camera.name),
+                self._on_storage_fault,
+            )
             for camera in config.camera
         }
         for name, parts in self._cameras.items():
@@ -132,7 +137,10 @@ class Device:
                 "outbox_bytes": self._outbox.payload_bytes,
                 "connected": self._session.connected,
             },
-            cameras={name: parts.unit.stats() for name, parts in self._cameras.items()},
+            cameras={
+                name: parts.unit.stats() | {"within_reach": parts.reach.why is None}
+                for name, parts in self._cameras.items()
+            },
         )
 
     # What the network thread hears: each only hands on.

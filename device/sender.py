@@ -65,6 +65,12 @@ class Peers:
             self._deserted_at = min(self._deserted_at, now)
         return online and not was
 
+    def deserted(self, now: float) -> bool:
+        """Whether there is a broker and no edge node on it."""
+        if self._connected_at is None or any(self._nodes.values()):
+            return False
+        return bool(self._nodes) or now >= self._connected_at + SETTLE_S
+
     def troubles(self) -> dict[Why, float]:
         """What keeps frames from being captioned, and since when."""
         if self._connected_at is None:
@@ -87,6 +93,14 @@ class Publishes(Protocol):
 
     def __call__(self, payload: bytes, *, first: bool, ask_broker: bool) -> bool:
         """`first`: it has not been sent before; `ask_broker`: a refusal must be noticed."""
+        ...
+
+
+class Tells(Protocol):
+    """`aiflow.device.herald.Herald`, at the budget's cost."""
+
+    def __call__(self, entry: Entry) -> bool | None:
+        """Publish a frame's own caption; False: later, None: the frame has none."""
         ...
 
 
@@ -125,6 +139,7 @@ class Sender:
         publish: Publishes,
         predictor: Shortens,
         *,
+        tell: Tells,
         window: int,
         resend_after_s: float,
         resend_max_s: float,
@@ -132,11 +147,13 @@ class Sender:
         self._store = store
         self._publish = publish
         self._predictor = predictor
+        self._tell = tell
         self._window = window
         self._resend_after_s = resend_after_s
         self._resend_max_s = resend_max_s
         self._flights: dict[int, _Flight] = {}
         self._newest = -1
+        self._told = -1
         self.receipt_at = -math.inf
         """When the last one came."""
         self._ask_broker = True
@@ -154,6 +171,7 @@ class Sender:
             self._flights[sequence] = _Flight(now, attempts=0)
         self._predictor.reset()
         self._ask_broker = True
+        self._told = -1
 
     def key_frames(self, now: float) -> None:
         """A delta could not be read: those without a receipt are to go as key frames now."""
@@ -179,6 +197,20 @@ class Sender:
             self.receipted += self._store.remove(covered)
             for sequence in covered:
                 del self._flights[sequence]
+
+    def published(self, sequence: int) -> None:
+        """The broker has accepted the frame's own caption."""
+        self._flights.pop(sequence, None)
+        self.receipted += self._store.remove([sequence])
+
+    def tell(self) -> float:
+        """No edge node is there: publish captions of our own; seconds until it is to go on."""
+        while entries := self._store.after(self._told, self._window):
+            for entry in entries:
+                if self._tell(entry) is False:
+                    return RETRY_S
+                self._told = entry.sequence
+        return math.inf
 
     def step(self, now: float) -> float:
         """Send all that is due; seconds until there is more to do by time alone."""

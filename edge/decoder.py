@@ -9,23 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final
 
 from aiflow.common.captioner import Captions, Draft, Request
-from aiflow.common.messages import CloudReply
+from aiflow.common.messages import REASONS, CloudReply
 from aiflow.common.metrics import Counters
-from aiflow.common.wire import Why
 from aiflow.edge.arrival import Embedding, LocalCaption
 from aiflow.edge.escalation import Escalations, Question
 from aiflow.edge.policy import Action, Limits, decide
 from aiflow.edge.publisher import Answer, Publisher, Stages
-
-REASONS: Final = {
-    Why.ASKED: "its mode is device",
-    Why.DISCONNECTED: "no connection to the broker",
-    Why.NO_NODE: "no edge node was online",
-    Why.SILENCE: "no receipt for what it had sent",
-}
 
 
 class Decoder:

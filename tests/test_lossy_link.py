@@ -219,6 +219,7 @@ class World:
             self.disk,
             self.publish,
             Predictor(TABLES, self.context, key_every_s=40.0),
+            tell=lambda _entry: None,
             window=16,
             resend_after_s=5.0,
             resend_max_s=20.0,

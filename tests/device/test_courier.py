@@ -43,6 +43,13 @@ class FakeSender:
     def receipt(self, ranges: list[range], now: float) -> None:
         self.calls.append(f"receipt {ranges}")
 
+    def tell(self) -> float:
+        self.calls.append("tell")
+        return math.inf
+
+    def published(self, sequence: int) -> None:
+        self.calls.append(f"published {sequence}")
+
     receipt_at = -math.inf
 
     def silent_since(self) -> float:
@@ -186,3 +193,19 @@ def test_sign_of_life_is_a_turn_without_a_fault_of_ours(
     assert courier.pulse.silent, "a turn that a bug has ended does not count"
     courier.wake()
     wait_until(lambda: not courier.pulse.silent, "the next one does")
+
+
+def test_on_a_broker_without_a_node_captions_of_our_own_are_published(
+    courier: Courier, sender: FakeSender, wait_until: WaitUntil
+) -> None:
+    courier.connected()
+    courier.node("edge1", online=False)
+    wait_until(lambda: "tell" in sender.calls, "nobody is there")
+    courier.node("edge1", online=True)
+    courier.published("door", 7)
+    wait_until(lambda: "published 7" in sender.calls, "the broker has it")
+    calls = sender.calls.count("tell")
+    courier.wake()
+    courier.published("door", 8)
+    wait_until(lambda: "published 8" in sender.calls, "another turn")
+    assert sender.calls.count("tell") == calls

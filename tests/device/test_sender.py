@@ -33,6 +33,7 @@ class FakeBroker:
         self.got: list[int] = []
         self.sendings: list[tuple[bytes, bool, bool]] = []
         self.takes = math.inf
+        self.told: list[int] = []
 
     def publish(self, payload: bytes, *, first: bool, ask_broker: bool) -> bool:
         if self.takes <= 0:
@@ -40,6 +41,16 @@ class FakeBroker:
         self.takes -= 1
         self.got.append(int(payload.split()[1]))
         self.sendings.append((payload, first, ask_broker))
+        return True
+
+    def tell(self, entry: Entry) -> bool | None:
+        """Odd frames carry a caption of their own."""
+        if entry.sequence % 2 == 0:
+            return None
+        if self.takes <= 0:
+            return False
+        self.takes -= 1
+        self.told.append(entry.sequence)
         return True
 
     def taken(self) -> list[int]:
@@ -82,7 +93,15 @@ def broker() -> FakeBroker:
 
 @pytest.fixture
 def sender(store: FakeStore, broker: FakeBroker, predictor: FakePredictor) -> Sender:
-    return Sender(store, broker.publish, predictor, window=4, resend_after_s=5, resend_max_s=20)
+    return Sender(
+        store,
+        broker.publish,
+        predictor,
+        tell=broker.tell,
+        window=4,
+        resend_after_s=5,
+        resend_max_s=20,
+    )
 
 
 def test_everything_is_sent_once_in_order(
@@ -304,6 +323,51 @@ def test_silence_begins_with_the_first_frame_sent_after_a_receipt(
     assert sender.silent_since() == math.inf
     sender.step(7)
     assert sender.silent_since() == 7
+
+
+def test_without_a_node_captions_of_our_own_are_published(
+    sender: Sender, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.put(*range(8))
+    assert sender.tell() == math.inf
+    assert broker.told == [1, 3, 5, 7]
+    sender.published(3)
+    assert sorted(store.entries) == [0, 1, 2, 4, 5, 6, 7]
+    store.put(8, 9)
+    sender.tell()
+    assert broker.told == [1, 3, 5, 7, 9], "each once"
+    sender.again(1)
+    broker.takes = 1
+    assert sender.tell() == RETRY_S
+    assert broker.told[5:] == [1], "the connection was lost before the broker had accepted them"
+    broker.takes = math.inf
+    sender.tell()
+    assert broker.told[6:] == [5, 7, 9]
+
+
+def test_what_is_published_is_not_sent_again(
+    sender: Sender, store: FakeStore, broker: FakeBroker
+) -> None:
+    store.put(1)
+    sender.step(0)
+    assert broker.taken() == [1]
+    sender.tell()
+    sender.published(1)
+    assert sender.in_flight == 0
+    sender.step(100)
+    assert broker.taken() == []
+
+
+def test_a_broker_without_a_node_is_deserted() -> None:
+    peers = Peers(0)
+    assert not peers.deserted(100), "there is no broker"
+    peers.connected(100)
+    assert not peers.deserted(100), "a node may be about to speak"
+    assert peers.deserted(100 + SETTLE_S)
+    peers.node("a", 101, online=True)
+    assert not peers.deserted(200)
+    peers.node("a", 201, online=False)
+    assert peers.deserted(201)
 
 
 def test_peers_are_bounded() -> None:

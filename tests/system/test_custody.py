@@ -75,6 +75,7 @@ def test_frames_that_wait_outlive_the_device(system: System) -> None:
 
 
 def test_frames_wait_for_an_edge_node_that_comes_later(system: System) -> None:
+    system.mode("cascade")
     system.start("device")
     _wait_until_accepted(system, 8)
     assert system.captions() == []

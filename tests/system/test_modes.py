@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.system.conftest import START_S, wait_until
+from tests.system.test_custody import settle
 
 from aiflow.common.messages import Caption
 
@@ -60,3 +61,20 @@ def test_the_device_captions_while_the_link_is_cut_and_goes_back_after(system: S
     assert "no connection to the broker" in alone[0].reason
     wait_until(lambda: bool(of_tier(system, "edge", healed_at)), START_S, "the edge captions again")
     assert "within reach again" in log.read_text()
+
+
+def test_a_device_without_an_edge_node_publishes_by_itself(system: System) -> None:
+    system.mode("device")
+    system.start("device")
+    system.wait_for_captions(3)
+    for caption in system.captions():
+        assert (caption.tier, caption.mode, caption.type) == ("device", "device", "new")
+        assert caption.latency_s.total > 0
+    latest = system.recorder.last("aiflow/demo/street/caption")
+    assert latest is not None
+    accepted = settle(system)
+    assert system.captioned() == accepted
+    system.start("edge")
+    time.sleep(1.0)
+    firsts = [caption.id for caption in system.captions()]
+    assert len(firsts) == len(accepted), "the edge node has nothing to add"
