@@ -6,6 +6,7 @@ and kept; a stage that was interrupted goes on with the next missing shard.
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -105,11 +106,16 @@ def render_shard(spec: Spec, shard: int, folder: Path) -> Path:
     return path
 
 
+def _painters(workers: int) -> ProcessPoolExecutor:
+    """Spawned, not forked: a fork of a process that runs threads may wait for ever for a lock."""
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+
+
 def render_all(spec: Spec, folder: Path, workers: int) -> Iterator[Path]:
     """Render every missing shard, yielding paths in order as they are ready."""
     folder.mkdir(parents=True, exist_ok=True)
     shards = range((spec.count + SHARD - 1) // SHARD)
-    with ProcessPoolExecutor(workers) as pool:
+    with _painters(workers) as pool:
         yield from pool.map(render_shard, [spec] * len(shards), shards, [folder] * len(shards))
 
 
@@ -184,5 +190,5 @@ def stream(seed: int, count: int, spec: Spec) -> NDArray[np.uint8]:
 def streams(seed: int, streets: int, count: int, spec: Spec, workers: int) -> Iterator[Any]:
     """Frames of several live streets, one after the other."""
     seeds = range(seed * 1000, seed * 1000 + streets)
-    with ProcessPoolExecutor(workers) as pool:
+    with _painters(workers) as pool:
         yield from pool.map(stream, seeds, [count] * streets, [spec] * streets)
