@@ -40,13 +40,13 @@ class Scores:
         f1 = [_f1(self.right[r], self.predicted[r], self.true[r]) for r in rows]
         return {
             "fact_f1": round(self.fact_f1, 4),
-            "fact_f1_interval": _interval(f1),
+            "fact_f1_interval": interval(f1),
             "fact_precision": round(float(self.right.sum() / max(self.predicted.sum(), 1)), 4),
             "fact_recall": round(float(self.right.sum() / self.true.sum()), 4),
             "exact_rate": round(float(self.exact.mean()), 4),
-            "exact_rate_interval": _interval(self.exact[rows].mean(1)),
+            "exact_rate_interval": interval(self.exact[rows].mean(1)),
             "cider": round(float(self.cider.mean()), 4),
-            "cider_interval": _interval(self.cider[rows].mean(1)),
+            "cider_interval": interval(self.cider[rows].mean(1)),
             "bleu4": round(self.bleu4, 4),
         }
 
@@ -84,6 +84,7 @@ def _f1(
     return float(2 * right.sum() / max(predicted.sum() + true.sum(), 1))
 
 
-def _interval(values: Sequence[float] | NDArray[np.float64]) -> list[float]:
+def interval(values: Sequence[float] | NDArray[np.float64]) -> list[float]:
+    """Lower and upper bound of the middle 95%."""
     low, high = np.quantile(values, [0.025, 0.975])
     return [round(float(low), 4), round(float(high), 4)]

@@ -68,6 +68,11 @@ BENCHMARKS: Final = (
         "aiflow.bench.rate",
     ),
     Benchmark(
+        "cooperation",
+        "the cascade of edge and cloud, its confidence, and what drafts save",
+        "aiflow.bench.cooperation",
+    ),
+    Benchmark(
         "qos",
         "what MQTT adds to a payload at the socket, by QoS, expiry, alias and receipts",
         "aiflow.bench.qos",

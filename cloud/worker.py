@@ -134,7 +134,7 @@ class Worker:
         return CloudReply(
             tokens=draft.tokens,
             text=draft.text[:MAX_TEXT],
-            confidence=draft.confidence,
+            confidence=round(draft.confidence, 4),
             accepted=draft.accepted,
             drafted=len(request.draft),
             passes=draft.passes,

@@ -43,8 +43,22 @@ class EncoderFacts(_Part):
     parameters: int = Field(ge=0)
 
 
+class Calibration(_Part):
+    """Logistic map from a caption's raw confidence c to the chance that all its facts are right.
+
+    sigmoid(slope * logit(c) + intercept), as Platt scaling does it.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+
+
 class DecoderFacts(_Part):
-    """Sizes of a decoder, and the logistic calibration of its confidence."""
+    """Sizes of a decoder, and the calibration of its confidence by the layers that it reads.
+
+    `input_layers` is what its tier is given; `calibration` has one entry for each number of layers
+    from 1 on.
+    """
 
     layers: int = Field(ge=1, le=64)
     heads: int = Field(ge=1, le=64)
@@ -53,8 +67,7 @@ class DecoderFacts(_Part):
     max_tokens: int = Field(ge=1, le=512)
     input_layers: int = Field(ge=1, le=16)
     parameters: int = Field(ge=0)
-    slope: float
-    intercept: float
+    calibration: tuple[Calibration, ...] = Field(min_length=1, max_length=16)
 
 
 class Manifest(_Part):

@@ -90,6 +90,8 @@ class _Row:
     """The state of one caption while it is decoded."""
 
     tokens: list[int]
+    seen: int
+    """Task tokens that it was given."""
     log_confidence: float = 0.0
     accepted: int = 0
     passes: int = 0
@@ -125,7 +127,7 @@ class Captioner:
             known = ", ".join(bundle.manifest.decoders)
             raise BundleInvalid(f"bundle {bundle.path} has no decoder {tier!r}; it has {known}")
         self.facts: DecoderFacts = bundle.manifest.decoders[tier]
-        self._tokens, self._dims = bundle.tokens, bundle.dims
+        self._tokens, self._dims, self._layers = bundle.tokens, bundle.dims, bundle.layers
         self._model = model or OnnxModel(bundle.file(f"decoder_{tier}"), threads=threads)
         self._tokenizer = Tokenizer.from_file(str(bundle.file("tokenizer")))
         raw = json.loads(bundle.file("meanings").read_text(encoding="utf-8"))
@@ -153,16 +155,20 @@ class Captioner:
         return row.tokens[-1] == END or len(row.tokens) >= self.facts.max_tokens
 
     def _draft(self, row: _Row) -> Draft:
-        logit = _logit(float(np.exp(row.log_confidence)))
-        odds = float(np.clip(self.facts.slope * logit + self.facts.intercept, -60, 60))
-        confidence = 1 / (1 + np.exp(-odds))
         return Draft(
             tokens=tuple(row.tokens),
             text=self.decode(row.tokens),
-            confidence=round(float(confidence), 4),
+            confidence=self._calibrated(float(np.exp(row.log_confidence)), row.seen),
             accepted=row.accepted,
             passes=row.passes,
         )
+
+    def _calibrated(self, raw: float, seen: int) -> float:
+        """What the confidence is worth, by the whole layers among the tokens that were seen."""
+        known = self.facts.calibration
+        whole = sum(tokens <= seen for tokens in self._layers)
+        fit = known[min(max(whole, 1), len(known)) - 1]
+        return float(1 / (1 + np.exp(-np.clip(fit.slope * _logit(raw) + fit.intercept, -60, 60))))
 
     def _verify(self, batch: Sequence[Request]) -> _Cache:
         """Run prefix, start token and drafts in one pass; every row leaves with >= 1 token."""
@@ -185,8 +191,8 @@ class Captioner:
         positions = np.broadcast_to(np.arange(steps), (size, steps))
         logits, present = self._run(ids, symbols, positions, mask, self._no_past(size))
         rows = []
-        for index, draft in enumerate(drafts):
-            row = _Row([], passes=1, index=index)
+        for index, (request, draft) in enumerate(zip(batch, drafts, strict=True)):
+            row = _Row([], seen=len(request.symbols), passes=1, index=index)
             self._accept(row, draft, logits[index, self._tokens :])
             valid[index, first + row.accepted :] = False
             rows.append(row)

@@ -1,27 +1,45 @@
-"""Calibrate confidence on the calibration split, and set the threshold of escalation there.
+"""Calibrate what the tiers say of themselves, on scenes that no training saw.
 
-Platt's logistic calibration: of the decoder's own probability that every fact it stated was
-the right choice, fitted to whether the caption's facts were all right.
+    encoder -> decoder on each number of layers -> captions -> facts, right or wrong
+                                                      |
+    confidence: logistic fit (Platt)   escalate_below: smallest share that reaches the target
+
+What a confidence predicts is whether all facts of the caption are right.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.common.bundle import Bundle, Manifest
+from aiflow.common.bundle import Bundle, Calibration, Manifest
 from aiflow.common.captioner import Captioner, Draft, Request
 from aiflow.common.street.grammar import parse
-from aiflow.common.street.scene import facts_score
+from aiflow.common.street.scene import Fact, facts_score
 from aiflow.device.encoder import Encoder
 from aiflow.training import dataset
 from aiflow.training.progress import Bar
 
-BATCH = 32
-ESCALATED_SHARE = 0.3
-"""Of captions, at the threshold that the bundle suggests."""
+BATCH: Final = 32
+MOST_ESCALATED: Final = 0.3
+"""Share of captions that the cloud is asked about at most, at the threshold that is suggested."""
+LOST_F1: Final = 0.005
+"""So much of the cloud's facts F1 may be lost by keeping captions at the edge."""
+FOLDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What one decoder said of all calibration scenes; arrays (N,)."""
+
+    facts: list[frozenset[Fact]]
+    raw: NDArray[np.float64]
+    """Confidence before calibration."""
+    right: NDArray[np.bool_]
 
 
 def calibrate(
@@ -29,26 +47,34 @@ def calibrate(
 ) -> Manifest:
     """Return the manifest with calibrated confidences, threshold and figures.
 
-    `images` uint8 (N, H, W, 3) are the encoder-sized pictures of `pictures`.
+    `images` uint8 (N, H, W, 3) are the encoder-sized pictures of `pictures`; the manifest's
+    decoders are not calibrated yet.
     """
     encoder = Encoder.load(bundle)
     symbols = [encoder.encode(image).symbols for image in images]
     truth = [scene.facts() for scene in dataset.scenes(pictures)]
     decoders, figures = dict(manifest.decoders), {}
-    threshold = manifest.escalate_below
+    everything: dict[str, Said] = {}
     for tier, facts in manifest.decoders.items():
-        kept = bundle.layers[facts.input_layers - 1]
-        drafts = caption_all(Captioner(bundle, tier), [rows[:kept] for rows in symbols], tier)
-        pairs = [(parse(draft.text), t) for draft, t in zip(drafts, truth, strict=True)]
-        right = np.array([predicted == true for predicted, true in pairs])
-        raw = np.array([draft.confidence for draft in drafts])
-        slope, intercept = fit_logistic(_logit(raw), right)
-        decoders[tier] = facts.model_copy(update={"slope": slope, "intercept": intercept})
-        score = facts_score(pairs)
-        figures[tier] = {"fact_f1": round(score.f1, 4), "exact": round(float(right.mean()), 4)}
-        if tier == "edge":
-            calibrated = _sigmoid(slope * _logit(raw) + intercept)
-            threshold = round(float(np.quantile(calibrated, ESCALATED_SHARE)), 3)
+        fits, by_layers = [], {}
+        captioner = Captioner(bundle, tier)
+        for layers, tokens in enumerate(bundle.layers, start=1):
+            given = [rows[:tokens] for rows in symbols]
+            said = listen(captioner, given, truth, f"{tier}, {layers} layers")
+            slope, intercept = fit_logistic(_logit(said.raw), said.right)
+            fits.append(Calibration(slope=slope, intercept=intercept))
+            by_layers[str(layers)] = {
+                "fact_f1": round(facts_score(zip(said.facts, truth, strict=True)).f1, 4),
+                "exact": round(float(said.right.mean()), 4),
+                "ece": round(cross_validated_ece(said), 4),
+            }
+            everything[tier] = said
+        decoders[tier] = facts.model_copy(update={"calibration": tuple(fits)})
+        figures[tier] = {**by_layers[str(facts.input_layers)], "by_layers": by_layers}
+    threshold = manifest.escalate_below
+    if {"edge", "cloud"} <= everything.keys():
+        fit = decoders["edge"].calibration[-1]
+        threshold = escalate_below(everything["edge"], everything["cloud"], truth, fit)
     return manifest.model_copy(
         update={
             "decoders": decoders,
@@ -58,15 +84,67 @@ def calibrate(
     )
 
 
-def caption_all(captioner: Captioner, symbols: list[NDArray[np.uint8]], label: str) -> list[Draft]:
-    """Caption many frames in batches."""
+def listen(
+    captioner: Captioner,
+    symbols: Sequence[NDArray[np.uint8]],
+    truth: Sequence[frozenset[Fact]],
+    label: str,
+) -> Said:
+    """Caption all scenes and hold what is said against the truth."""
     drafts: list[Draft] = []
     with Bar(f"caption {label}", len(symbols)) as bar:
         for start in range(0, len(symbols), BATCH):
             batch = [Request(rows) for rows in symbols[start : start + BATCH]]
             drafts += captioner.caption(batch)
             bar.show(len(drafts))
-    return drafts
+    facts = [parse(draft.text) for draft in drafts]
+    return Said(
+        facts,
+        np.array([draft.confidence for draft in drafts]),
+        np.array([said == true for said, true in zip(facts, truth, strict=True)]),
+    )
+
+
+def escalate_below(
+    edge: Said, cloud: Said, truth: Sequence[frozenset[Fact]], fit: Calibration
+) -> float:
+    """The smallest threshold at which the cascade's facts F1 is nearly the cloud's.
+
+    Captions are escalated in the order of their confidence, the least first, until no more than
+    `LOST_F1` is lost, or `MOST_ESCALATED` of them are.
+    """
+    confidence = _sigmoid(fit.slope * _logit(edge.raw) + fit.intercept)
+    order = np.argsort(confidence, kind="stable")
+    wanted = facts_score(zip(cloud.facts, truth, strict=True)).f1 - LOST_F1
+    most = int(MOST_ESCALATED * len(order))
+    said = list(edge.facts)
+    for asked, index in enumerate(order[:most]):
+        if asked % BATCH == 0 and facts_score(zip(said, truth, strict=True)).f1 >= wanted:
+            return round(float(confidence[index]), 3)
+        said[index] = cloud.facts[index]
+    return round(float(confidence[order[most]]), 3)
+
+
+def cross_validated_ece(said: Said) -> float:
+    """Expected calibration error of fits on four fifths, measured on the fifth left out."""
+    x, calibrated = _logit(said.raw), np.empty(len(said.raw))
+    for fold in range(FOLDS):
+        held = np.arange(len(x)) % FOLDS == fold
+        slope, intercept = fit_logistic(x[~held], said.right[~held])
+        calibrated[held] = _sigmoid(slope * x[held] + intercept)
+    return expected_calibration_error(calibrated, said.right)
+
+
+def expected_calibration_error(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15
+) -> float:
+    """Mean distance between confidence and share of right, over equally wide bins.
+
+    As in Guo et al., "On calibration of modern neural networks" (1706.04599).
+    """
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    sums = np.bincount(bin_of, confidence - right, minlength=bins)
+    return float(np.abs(sums).sum() / len(confidence))
 
 
 def fit_logistic(x: NDArray[Any], right: NDArray[np.bool_]) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aiflow.common.bundle import FORMAT, Bundle, DecoderFacts, EncoderFacts, Manifest
+from aiflow.common.bundle import FORMAT, Bundle, Calibration, DecoderFacts, EncoderFacts, Manifest
 from aiflow.common.errors import AiflowError, RuntimeUnavailable
 from aiflow.common.street import splits
 from aiflow.common.street.grammar import describe, phrases
@@ -294,8 +294,7 @@ class Run:
             max_tokens=self.recipe.captions.max_tokens,
             input_layers=recipe.input_layers,
             parameters=_parameters(self.load_decoder(tier)),
-            slope=1.0,
-            intercept=0.0,
+            calibration=(Calibration(),),
         )
 
     def _seconds(self) -> dict[str, float]:

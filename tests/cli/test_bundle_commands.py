@@ -15,7 +15,7 @@ def bundle(tmp_path: Path) -> Path:
     (tmp_path / "encoder.onnx").write_bytes(b"weights")
     decoder = {
         "layers": 2, "heads": 2, "width": 64, "vocabulary": 100, "max_tokens": 40,
-        "input_layers": 1, "parameters": 123_456, "slope": 1.0, "intercept": 0.0,
+        "input_layers": 1, "parameters": 123_456, "calibration": [{}],
     }  # fmt: skip
     manifest = {
         "format": 1, "name": "toy", "version": "1.2", "license": "Apache-2.0",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from aiflow.common.bundle import FORMAT, MANIFEST, DecoderFacts, EncoderFacts, Manifest
+from aiflow.common.bundle import FORMAT, MANIFEST, Calibration, DecoderFacts, EncoderFacts, Manifest
 from aiflow.common.tables import Tables
 
 WORDS = ("<visual>", "<start>", "<end>", "<unknown>", "a", "red", "blue", "bus", "car", "waits")
@@ -82,8 +82,7 @@ def write_bundle(folder: Path, *, max_tokens: int = 12) -> Path:
                 max_tokens=max_tokens,
                 input_layers=2,
                 parameters=0,
-                slope=1.0,
-                intercept=0.0,
+                calibration=(Calibration(),),
             )
         },
         escalate_below=0.5,
