@@ -2,7 +2,7 @@
 
     encoder -> decoder on each number of layers -> captions -> facts, right or wrong
                                                       |
-    confidence: logistic fit (Platt)   escalate_below: smallest share that reaches the target
+    confidence: logistic fit (Platt)   escalate_below: where the cascade is best
 
 What a confidence predicts is whether all facts of the caption are right.
 """
@@ -27,8 +27,8 @@ from aiflow.training.progress import Bar
 BATCH: Final = 32
 MOST_ESCALATED: Final = 0.3
 """Share of captions that the cloud is asked about at most, at the threshold that is suggested."""
-LOST_F1: Final = 0.005
-"""So much of the cloud's facts F1 may be lost by keeping captions at the edge."""
+STEP: Final = 16
+"""Captions between two shares that are tried."""
 FOLDS: Final = 5
 
 
@@ -108,21 +108,22 @@ def listen(
 def escalate_below(
     edge: Said, cloud: Said, truth: Sequence[frozenset[Fact]], fit: Calibration
 ) -> float:
-    """The smallest threshold at which the cascade's facts F1 is nearly the cloud's.
+    """The threshold at which the cascade's facts F1 is best, the lowest of equally good ones.
 
-    Captions are escalated in the order of their confidence, the least first, until no more than
-    `LOST_F1` is lost, or `MOST_ESCALATED` of them are.
+    Captions are escalated in the order of their confidence, the least first, `MOST_ESCALATED` of
+    them at most.
     """
     confidence = _sigmoid(fit.slope * _logit(edge.raw) + fit.intercept)
     order = np.argsort(confidence, kind="stable")
-    wanted = facts_score(zip(cloud.facts, truth, strict=True)).f1 - LOST_F1
-    most = int(MOST_ESCALATED * len(order))
     said = list(edge.facts)
-    for asked, index in enumerate(order[:most]):
-        if asked % BATCH == 0 and facts_score(zip(said, truth, strict=True)).f1 >= wanted:
-            return round(float(confidence[index]), 3)
-        said[index] = cloud.facts[index]
-    return round(float(confidence[order[most]]), 3)
+    best_f1, best = -1.0, 0
+    for asked in range(0, int(MOST_ESCALATED * len(order)) + 1, STEP):
+        for index in order[max(asked - STEP, 0) : asked]:
+            said[index] = cloud.facts[index]
+        f1 = facts_score(zip(said, truth, strict=True)).f1
+        if f1 > best_f1:
+            best_f1, best = f1, asked
+    return round(float(confidence[order[best]]), 3)
 
 
 def cross_validated_ece(said: Said) -> float:

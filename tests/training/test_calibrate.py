@@ -48,13 +48,13 @@ def test_a_fit_undoes_overconfidence() -> None:
     assert cross_validated_ece(said(list(right), raw)[0]) < 0.04
 
 
-def test_the_threshold_keeps_what_the_cloud_would_not_better() -> None:
+def test_the_threshold_gives_away_what_the_cloud_betters() -> None:
     raw = np.linspace(0.01, 0.99, 1000)
     edge, truth = said([index >= 64 for index in range(1000)], raw)
     cloud, _ = said([True] * 1000, raw)
     threshold = escalate_below(edge, cloud, truth, Calibration())
     asked = float((raw < threshold).mean())
-    assert 0.059 <= asked <= 0.1, "nearly all of the 64 that are wrong, and few more"
+    assert asked == pytest.approx(0.064, abs=0.002), "the 64 that are wrong"
 
 
 def test_no_more_are_escalated_than_agreed() -> None:
@@ -62,4 +62,4 @@ def test_no_more_are_escalated_than_agreed() -> None:
     edge, truth = said([False] * 1000, raw)
     cloud, _ = said([True] * 1000, raw)
     threshold = escalate_below(edge, cloud, truth, Calibration())
-    assert (raw < threshold).mean() == pytest.approx(MOST_ESCALATED, abs=0.01)
+    assert (raw < threshold).mean() == pytest.approx(MOST_ESCALATED, abs=0.02)
