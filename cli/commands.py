@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from aiflow.cli import install_app
 from aiflow.cli.bundle_app import bundle_app
 from aiflow.cli.logs import Level, configure
 
@@ -262,3 +263,7 @@ def bench(
         bench_command.show_known()
     else:
         bench_command.bench(name, json_path=json_path, plot=plot, seed=seed, scenes=scenes)
+
+
+app.command()(install_app.install)
+app.command()(install_app.uninstall)

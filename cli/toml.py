@@ -15,23 +15,24 @@ def text(settings: Mapping[str, Value]) -> str:
     """Keys first, then sections and lists of sections. A key that is None is left out."""
     keys: list[str] = []
     sections: list[str] = []
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            sections += ["", f"[{name}]", *_keys(value)]
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            for table in value:
+    for name, setting in settings.items():
+        if isinstance(setting, Mapping):
+            sections += ["", f"[{name}]", *_keys(setting)]
+        elif isinstance(setting, Sequence) and not isinstance(setting, str):
+            for table in setting:
                 sections += ["", f"[[{name}]]", *_keys(table)]
         else:
-            keys += _keys({name: value})
+            keys += _keys({name: setting})
     return "\n".join([*keys, *sections, ""])
 
 
 def _keys(table: Table) -> list[str]:
-    return [f"{name} = {_value(value)}" for name, value in table.items() if value is not None]
+    return [f"{name} = {value(each)}" for name, each in table.items() if each is not None]
 
 
-def _value(value: Scalar) -> str:
-    if isinstance(value, bool | int | float):
-        return str(value).lower()
+def value(of: Scalar) -> str:
+    """How TOML writes it."""
+    if isinstance(of, bool | int | float):
+        return str(of).lower()
     # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(str(of), ensure_ascii=False).replace("\x7f", "\\u007f")

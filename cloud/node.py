@@ -21,6 +21,7 @@ from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.topics import Topics
+from aiflow.common.watchdog import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class CloudNode:
             f"{config.broker.prefix}-cloud-{config.pool}-{config.worker}",
             counters=self.counters,
         )
+        self._pulse = Pulse()
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
 
     def __enter__(self) -> Self:
@@ -74,6 +76,21 @@ class CloudNode:
         self._thread.join(CLOSE_S)
         self._session.close()
 
+    def ask(self) -> None:
+        """Want the worker to come around, if work waits."""
+        self._pulse.ask()
+
+    def silent(self) -> list[str]:
+        """Which threads have not come around since, have ended, or are stuck."""
+        silent = ["worker"] if self._pulse.silent or not self._thread.is_alive() else []
+        return [*silent, "network"] if self._session.stuck else silent
+
+    def status(self) -> str:
+        """For `systemctl status`."""
+        broker = "connected" if self._session.connected else "no broker"
+        answered = self.counters.value("aiflow_answered_total")
+        return f"{broker}; {len(self._jobs)} requests wait; {answered} answered"
+
     def _on_request(self, _topic: str, payload: bytes, properties: Properties) -> None:
         self.counters.add("aiflow_requests_total")
         reply_topic = properties.response_topic
@@ -87,13 +104,19 @@ class CloudNode:
             self._refuse(refused, "busy")
 
     def _work(self) -> None:
-        while jobs := self._jobs.take(self._config.batch_max):
+        while jobs := self._taken():
             try:
                 self._answer(jobs)
             except Exception:
                 # The outermost loop of this thread: a fault of ours costs one batch.
                 log.exception("a batch of %d requests was lost by a fault of ours", len(jobs))
                 self.counters.add("aiflow_faults_total", where="worker")
+
+    def _taken(self) -> list[Job]:
+        self._pulse.rest()
+        jobs = self._jobs.take(self._config.batch_max)
+        self._pulse.work()
+        return jobs
 
     def _answer(self, jobs: Sequence[Job]) -> None:
         for job, reply in zip(jobs, self._worker.answer(jobs), strict=True):

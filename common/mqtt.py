@@ -13,8 +13,10 @@ broker or by paho across connections. Custody is the business of outbox and ledg
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,6 +48,11 @@ STEADY_S: Final = 5.0
 """A connection that lasted this long resets the back-off."""
 MAX_IN_FLIGHT: Final = 20
 """QoS 1 messages sent and not yet acknowledged; fewer if the broker asks for fewer."""
+
+LONGEST_LOOP_S: Final = 60.0
+STUCK_S: Final = 300.0
+"""Longest that one turn of the network thread may take: a pause of 30 s, a look-up of the name in
+every domain and at every server, connecting, TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +118,21 @@ class Session:
         self._announcements: dict[str, Outgoing] = {}
         self._acks: deque[tuple[int, Reason]] = deque()  # of the network thread alone
         self._closing = threading.Event()
+        self._turned_at = math.inf
         self._thread = threading.Thread(target=self._run, name=f"mqtt {client_id}", daemon=True)
 
     @property
     def connected(self) -> bool:
         return self._link is not None
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the network thread has not come around for longer than any network explains."""
+        return time.monotonic() - self._turned_at > STUCK_S
+
     def start(self) -> None:
         """Begin to connect, in the background."""
+        self._turned_at = time.monotonic()
         self._thread.start()
 
     def wait_connected(self, timeout_s: float) -> None:
@@ -232,6 +246,7 @@ class Session:
             steady = self._disconnected()
             failures = 0 if steady else failures + 1
             ceiling = min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(max(failures - 1, 0), 16))
+            self._turned_at = time.monotonic()
             self._closing.wait(random.uniform(ceiling / 2, ceiling))
 
     def _connection(self) -> None:
@@ -254,8 +269,9 @@ class Session:
         try:
             client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
             # loop() returns at once when there is something to do; the pause is for keepalive.
-            pause_s = max(1.0, self._broker.keepalive_s / 4)
+            pause_s = min(max(1.0, self._broker.keepalive_s / 4), LONGEST_LOOP_S)
             while client.loop(pause_s) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._turned_at = time.monotonic()
                 self._deliver_acks()
                 if self._closing.is_set():
                     client.disconnect()

@@ -57,12 +57,20 @@ class Capture:
         self._abandoned: list[_Run] = []  # they hang
         self._ending: list[_Run] = []  # they were stopped
         self._fault = ""
+        self.turns = 0
+        """Frames delivered and attempts that failed."""
 
     @property
     def running(self) -> bool:
         """Whether the camera is to be read: started, not stopped, and not at its end."""
         run = self._run
         return run is not None and not run.stopped.is_set()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the camera hangs; after a `check`, that nothing can be done about it here."""
+        run = self._run
+        return run is not None and not run.stopped.is_set() and run.overdue
 
     def start(self) -> None:
         with self._lock:
@@ -89,7 +97,7 @@ class Capture:
         """Notice a stall, and open the camera anew if there is one."""
         with self._lock:
             run = self._run
-            if run is None or run.stopped.is_set() or not run.overdue:
+            if run is None or not self.overdue:
                 return
             self._abandoned = [one for one in self._abandoned if one.is_alive()]
             if len(self._abandoned) < MAX_ABANDONED:
@@ -132,6 +140,7 @@ class Capture:
                 run.stopped.set()
                 self._on_status("offline")
                 return
+            self.turns += 1
             self._deliver(frame)
             if not delivered:
                 delivered = True
@@ -141,6 +150,7 @@ class Capture:
     def _failed_in(self, run: _Run, fault: str) -> None:
         run.leave()
         if not run.stopped.is_set():
+            self.turns += 1
             self._counters.add("aiflow_camera_reconnects_total")
             self._failed(fault)
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters, Faults
+from aiflow.common.watchdog import Pulse
 from aiflow.common.wire import Why
 from aiflow.device.reach import Reach
 from aiflow.device.sender import RETRY_S, Peers, Sender
@@ -41,6 +42,7 @@ class Courier:
         self._posted: deque[Callable[[float], None]] = deque()
         self._woken = False
         self._stopping = False
+        self.pulse = Pulse()
         self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
 
     def add(self, camera: str, sender: Sender, reach: Reach) -> None:
@@ -63,6 +65,11 @@ class Courier:
         with self._changed:
             self._woken = True
             self._changed.notify()
+
+    def ask(self) -> None:
+        """Want a turn that is not ended by a fault of ours; one without a broker will do."""
+        self.pulse.ask()
+        self.wake()
 
     def connected(self) -> None:
         self._post(self._connected)
@@ -132,6 +139,8 @@ class Courier:
                 # The outermost loop of this thread.
                 log.exception("sending failed by a fault of ours")
                 pause_s = RETRY_S
+                continue
+            self.pulse.beat()
 
     def _turn(self) -> float:
         while self._posted:

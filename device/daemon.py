@@ -143,6 +143,37 @@ class Device:
             },
         )
 
+    # What the watchdog asks.
+
+    def ask(self) -> None:
+        """Want a turn of every thread. A camera is only looked at: it has its own time."""
+        self._courier.ask()
+        for parts in self._cameras.values():
+            parts.unit.ask()
+
+    def silent(self) -> list[str]:
+        """Which parts have not come around since.
+
+        A camera that hangs beyond help counts only while no other one gets on: a restart would
+        cost their frames, and its status is offline anyway.
+        """
+        units = {name: parts.unit for name, parts in self._cameras.items()}
+        silent = [f"stream {name}" for name, unit in units.items() if unit.pulse.silent]
+        if self._courier.pulse.silent:
+            silent.append("courier")
+        if self._session.stuck:
+            silent.append("network")
+        if not any(unit.gets_on for unit in units.values()):
+            silent += [f"camera {name}" for name, unit in units.items() if unit.hangs]
+        return silent
+
+    def status(self) -> str:
+        """For `systemctl status`."""
+        online = sum(parts.unit.online for parts in self._cameras.values())
+        broker = "connected" if self._session.connected else "no broker"
+        cameras = f"{online} of {len(self._cameras)} cameras online"
+        return f"{cameras}; {broker}; {self._outbox.entries} frames wait"
+
     # What the network thread hears: each only hands on.
 
     def _on_edge(self, topic: str, payload: bytes, _properties: Properties) -> None:

@@ -11,7 +11,9 @@ import cv2
 from aiflow.common.bundle import Bundle
 from aiflow.common.errors import AiflowError
 from aiflow.common.metrics import Counters
+from aiflow.common.notify import Notifier
 from aiflow.common.signals import caught_signals
+from aiflow.common.watchdog import Watchdog
 from aiflow.device.config import DeviceConfig, outbox_path
 from aiflow.device.daemon import Device
 from aiflow.device.encoder import Encoder
@@ -67,10 +69,9 @@ def _leave() -> None:
 
 
 def _serve(device: Device, stats_every_s: float, ended: queue.SimpleQueue[int]) -> None:
-    while True:
-        try:
-            ended.get(timeout=stats_every_s)
-        except queue.Empty:
-            device.publish_stats()
-        else:
-            return
+    notifier = Notifier.from_environment()
+    notifier.ready(device.status())
+    watchdog = Watchdog(device, notifier)
+    while not watchdog.wait(ended, stats_every_s):
+        device.publish_stats()
+    notifier.stopping("saying goodbye")

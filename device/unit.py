@@ -14,6 +14,7 @@ from typing import Final
 
 from aiflow.common.errors import AiflowError, PayloadMalformed, StorageError
 from aiflow.common.metrics import Counters, Faults
+from aiflow.common.watchdog import Pulse
 from aiflow.common.wire import RefineOrder
 from aiflow.device.camera import Camera, Frame
 from aiflow.device.capture import Capture, Status
@@ -58,6 +59,8 @@ class CameraUnit:
         self._enabled = False  # this and _status under the lock
         self._described: tuple[int, ...] = ()
         self._status = ""
+        self._turns = 0
+        self.pulse = Pulse()
         self._thread = threading.Thread(target=self._run, name=f"stream {name}", daemon=True)
 
     def stats(self) -> dict[str, int | float | str | bool]:
@@ -73,6 +76,26 @@ class CameraUnit:
             **stream.budget.stats(time.monotonic()),
             **stream.stages.take(),
         }
+
+    def ask(self) -> None:
+        """Want a turn of the stream thread, and note how far the camera has come."""
+        self._turns = self._capture.turns
+        self.pulse.ask()
+        self.slot.poke()
+
+    @property
+    def gets_on(self) -> bool:
+        """Whether the camera has given a frame, or failed and been tried again, since `ask`."""
+        return self._capture.turns != self._turns
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the camera does neither, beyond its own time, and cannot be opened anew."""
+        return self._capture.overdue and not self.gets_on
+
+    @property
+    def online(self) -> bool:
+        return self._status == "online"
 
     def start(self, *, enabled: bool) -> None:
         self._thread.start()
@@ -145,6 +168,8 @@ class CameraUnit:
             except Exception:
                 # The outermost loop of this thread: a bug costs one frame.
                 log.exception("camera %s: a frame failed by a fault of ours", self.name)
+                continue
+            self.pulse.beat()
 
     def _offer(self, frame: Frame) -> None:
         if frame.image.shape != self._described:

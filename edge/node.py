@@ -22,6 +22,7 @@ from aiflow.common.messages import CloudReply, EdgeStats
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session, Will
 from aiflow.common.topics import Topics
+from aiflow.common.watchdog import Pulse
 from aiflow.common.wire import RefineOrder, pack_refine_order
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import Embedding, LocalCaption, StreamKey
@@ -100,6 +101,8 @@ class EdgeNode:
         )
         limits = Limits(threshold, config.escalations_per_minute, config.max_pending)
         self._decoder = Decoder(captions, limits, self._publisher, self._escalations, counters)
+        self._decoding = Pulse()
+        self._ringing = Pulse()
         self._threads = [
             threading.Thread(target=self._decode, name="decode", daemon=True),
             threading.Thread(target=self._ring, name="alarms", daemon=True),
@@ -147,6 +150,29 @@ class EdgeNode:
         self._session.announce(self._topics.edge_available(self._config.node), b"offline")
         self._session.close()
 
+    # What the watchdog asks.
+
+    def ask(self) -> None:
+        """Want the decoder to come around, if work waits, and the alarms in any case."""
+        self._decoding.ask()
+        self._ringing.ask()
+        self._alarms.after(0.0, self._ringing.beat)
+
+    def silent(self) -> list[str]:
+        """Which threads have not come around since, have ended, or are stuck."""
+        pulses = (self._decoding, self._ringing)
+        silent = [
+            thread.name
+            for thread, pulse in zip(self._threads, pulses, strict=True)
+            if pulse.silent or not thread.is_alive()
+        ]
+        return [*silent, "network"] if self._session.stuck else silent
+
+    def status(self) -> str:
+        """For `systemctl status`."""
+        broker = "connected" if self._session.connected else "no broker"
+        return f"{broker}; {len(self._streams)} cameras; {len(self._waiting)} frames wait"
+
     # What the receiver hands on, on the network thread.
 
     def embedding(self, frame: Embedding) -> None:
@@ -185,10 +211,16 @@ class EdgeNode:
     # The other threads.
 
     def _decode(self) -> None:
-        while batch := self._waiting.take(self._config.batch_max):
+        while batch := self._taken():
             if not self._guarded("decode", partial(self._decoder.caption, batch)):
                 for frame in batch:
                     self._custody.release(frame.key)
+
+    def _taken(self) -> list[Embedding]:
+        self._decoding.rest()
+        batch = self._waiting.take(self._config.batch_max)
+        self._decoding.work()
+        return batch
 
     def _ring(self) -> None:
         while (action := self._alarms.wait()) is not None:

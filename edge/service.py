@@ -8,7 +8,9 @@ import numpy as np
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
+from aiflow.common.notify import Notifier
 from aiflow.common.signals import caught_signals
+from aiflow.common.watchdog import Watchdog
 from aiflow.edge.config import EdgeConfig, ledger_path
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.node import EdgeNode
@@ -34,8 +36,11 @@ def run(config: EdgeConfig) -> None:
         coding = Coding(bundle.id, bundle.tag, bundle.tables)
         with (
             Ledger(ledger_path(config)) as ledger,
-            EdgeNode(config, coding, threshold, captions, ledger),
+            EdgeNode(config, coding, threshold, captions, ledger) as node,
         ):
             log.info("edge node %s decodes bundle %s", config.node, bundle.id[:12])
-            signals.get()
+            notifier = Notifier.from_environment()
+            notifier.ready(node.status())
+            Watchdog(node, notifier).wait(signals)
+            notifier.stopping("finishing the batch in hand")
     log.info("edge node %s has stopped", config.node)

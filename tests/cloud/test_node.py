@@ -18,6 +18,7 @@ import pytest
 from aiflow.cloud.config import CloudConfig
 from aiflow.cloud.node import CloudNode
 from aiflow.cloud.worker import Coding
+from aiflow.common import mqtt
 from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Tables
 from aiflow.common.config import Broker
@@ -279,3 +280,20 @@ def test_sigterm_ends_the_process_cleanly(
         assert reason.unheard
     finally:
         process.kill()
+
+
+def test_sign_of_life(world: World, edge: FakeEdge, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = world.worker()
+    worker.ask()
+    _until(lambda: worker.silent() == [])  # nothing waits
+    gate = Gate(world.captions)
+    world.asker.ask(edge.request(edge.key_frame(0)), b"0")
+    assert gate.entered.wait(PATIENCE_S)
+    worker.ask()
+    assert worker.silent() == ["worker"]
+    gate.open.set()
+    _until(lambda: worker.silent() == [])
+    world.asker.reply()
+    assert worker.status() == "connected; 0 requests wait; 1 answered"
+    monkeypatch.setattr(mqtt, "STUCK_S", -1.0)
+    assert worker.silent() == ["network"]

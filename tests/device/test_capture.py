@@ -179,3 +179,24 @@ def test_start_and_stop_may_be_repeated(
     capture.start()
     camera.show(2)
     wait_until(lambda: heard.statuses == ["online"], "not opened again")
+
+
+def test_turns_are_frames_and_failed_attempts(
+    capture: Capture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
+) -> None:
+    capture.start()
+    camera.show(1, 2)
+    wait_until(lambda: capture.turns == 2, "frames do not count")
+    camera.missing = True
+    camera.fail()
+    wait_until(lambda: capture.turns >= 5, "attempts do not count")
+    camera.missing = False
+    for _ in range(MAX_ABANDONED):
+        wait_until(lambda: capture.overdue, "that it hangs is not seen")
+        capture.check()
+        assert not capture.overdue, "it is opened anew"
+    wait_until(lambda: capture.overdue, "that it hangs is not seen")
+    capture.check()
+    assert capture.overdue, "there is nothing left to try"
+    capture.stop()
+    assert not capture.overdue

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aiflow.common import mqtt
 from aiflow.common.bundle import Bundle
 from aiflow.common.codec import decompress
 from aiflow.common.config import Broker
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from tests.device.conftest import FakeCamera, FakeEncoder, WaitUntil
 
 NewDevice = Callable[..., Device]
+
+CAMERAS = {"door": "0", "yard": "1"}
+"""Name to uri."""
 
 
 class Watcher:
@@ -512,3 +517,51 @@ def test_more_layers_than_the_bundle_has(new_device: NewDevice) -> None:
 def test_mode_device_needs_a_decoder(new_device: NewDevice) -> None:
     with pytest.raises(ConfigError, match="mode = device, but bundle toy has no decoder nano"):
         new_device(mode="device")
+
+
+def test_sign_of_life_needs_no_broker(
+    mosquitto: Mosquitto, new_device: NewDevice, camera: FakeCamera, wait_until: WaitUntil
+) -> None:
+    mosquitto.stop()
+    device = new_device()
+    camera.show(100)
+    wait_until(lambda: device.stats().cameras["door"]["accepted"] == 1, "not accepted")
+    for _ in range(3):
+        device.ask()
+        wait_until(lambda: not device.silent(), "silent without a broker")
+    assert device.status() == "1 of 1 cameras online; no broker; 1 frames wait"
+
+
+def test_threads_that_are_stuck_are_named(
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    device = new_device()
+    peers = device._courier._peers
+    wait_until(lambda: peers.wait_s(time.monotonic()) == 0, "it does not send yet")
+    with outbox._lock:
+        camera.show(100)
+        wait_until(lambda: device.stats().cameras["door"]["captured"] == 1, "no frame")
+        device.ask()
+        wait_until(lambda: device.silent() == ["stream door", "courier"], "not seen")
+        monkeypatch.setattr(mqtt, "STUCK_S", -1.0)
+        assert device.silent() == ["stream door", "courier", "network"]
+        monkeypatch.undo()
+    wait_until(lambda: not device.silent(), "not stuck any more")
+
+
+def test_camera_that_hangs_counts_only_while_no_other_gets_on(
+    new_device: NewDevice, cameras: dict[str, FakeCamera], wait_until: WaitUntil
+) -> None:
+    both = [{"name": name, "uri": uri, "stall_s": 0.05, "fps": 50} for name, uri in CAMERAS.items()]
+    device = new_device(camera=both)
+    for camera in cameras.values():
+        wait_until(lambda: camera.opened == capture.MAX_ABANDONED + 1, "not opened anew")  # noqa: B023
+    device.ask()
+    hanging = [f"camera {name}" for name in CAMERAS]
+    wait_until(lambda: device.silent() == hanging, "not seen")
+    cameras["1"].show(*range(0, 250, 20))
+    wait_until(lambda: device.silent() == [], "the other one gets on")

@@ -201,6 +201,12 @@ def test_fatal_fault_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyP
         def __exit__(self, *_: object) -> None:
             stopped.append(True)
 
+        def status(self) -> str:
+            return "doomed"
+
+        def ask(self) -> None:
+            pass
+
     monkeypatch.setattr(Bundle, "open", lambda *_: SimpleNamespace(id="ab" * 32))
     monkeypatch.setattr(Encoder, "load", lambda *_: None)
     monkeypatch.setattr(service, "Device", DoomedDevice)

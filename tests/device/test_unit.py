@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
@@ -227,3 +228,39 @@ def test_fault_costs_one_frame(
     camera.show(2)
     wait_until(lambda: len(stream.frames) == 3, "the stream has stopped")
     assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
+
+
+def test_sign_of_life_of_the_stream_thread(
+    new_unit: Callable[..., CameraUnit],
+    camera: FakeCamera,
+    stream: FakeStream,
+    wait_until: WaitUntil,
+) -> None:
+    unit = new_unit(enabled=False)
+    unit.ask()
+    wait_until(lambda: not unit.pulse.silent, "a camera that is off is no reason for silence")
+    unit.enable(on=True)
+    assert not unit.gets_on
+    camera.show(1)
+    wait_until(lambda: unit.gets_on, "no frame")
+    stuck = threading.Event()
+    stream.offer = lambda _frame: stuck.wait(10)  # type: ignore[method-assign, assignment]
+    camera.show(2)
+    wait_until(lambda: unit.slot.captured == 2, "no frame")
+    unit.ask()
+    time.sleep(0.05)
+    assert unit.pulse.silent, "it is stuck"
+    stuck.set()
+    wait_until(lambda: not unit.pulse.silent, "it is not stuck any more")
+
+
+def test_camera_that_hangs_beyond_help(
+    new_unit: Callable[..., CameraUnit], camera: FakeCamera, wait_until: WaitUntil
+) -> None:
+    unit = new_unit()
+    camera.show(1)
+    wait_until(lambda: unit.online, "not online")
+    wait_until(lambda: camera.opened == capture.MAX_ABANDONED + 1, "not opened anew")
+    wait_until(lambda: unit.hangs or not unit.ask(), "not seen")  # type: ignore[func-returns-value]
+    camera.show(2)
+    wait_until(lambda: not unit.hangs, "it gets on")

@@ -115,6 +115,8 @@ class FakeSession:
 
     outlet: FakeOutlet
     handlers: dict[str, Handler]
+    connected = True
+    stuck = False
 
     def __init__(self, *_: object, **__: object) -> None:
         self.publish = type(self).outlet.publish
@@ -474,3 +476,33 @@ def test_kill_9_loses_no_frame(world: World, tmp_path: Path, camera: FakeCamera)
         assert node.end(signal.SIGTERM) == 0
     finally:
         node.process.kill()
+
+
+def test_sign_of_life(
+    unplugged: EdgeNode,
+    captions: FakeCaptions,
+    camera: FakeCamera,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unplugged.ask()
+    _until(lambda: not unplugged.silent())  # nothing waits
+    _arrive(camera, "descriptor", camera.descriptor().to_json())
+    captions.open.clear()
+    _arrive(camera, "embedding", camera.key_frame(0))
+    _until(lambda: len(unplugged._waiting) == 0)
+    stuck = threading.Event()
+
+    def hang() -> None:
+        stuck.wait(PATIENCE_S)
+
+    unplugged._alarms.after(0.0, hang)
+    unplugged.ask()
+    time.sleep(0.05)
+    assert unplugged.silent() == ["decode", "alarms"]
+    captions.open.set()
+    _until(lambda: unplugged.silent() == ["alarms"])
+    stuck.set()
+    _until(lambda: unplugged.silent() == [])
+    monkeypatch.setattr(FakeSession, "stuck", True)
+    assert unplugged.silent() == ["network"]
+    assert unplugged.status() == "connected; 1 cameras; 0 frames wait"
