@@ -16,6 +16,7 @@ import typer
 
 from aiflow.cli import install_app
 from aiflow.cli.bundle_app import bundle_app
+from aiflow.cli.enroll_app import enroll_app
 from aiflow.cli.logs import Level, configure
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(enroll_app, name="enroll")
 
 ConfigOption = Annotated[
     Path | None,

@@ -81,8 +81,11 @@ class Faults:
         self._logged_at: dict[str, float] = {}
         self._silent: dict[str, int] = {}
 
-    def record(self, reason: str, what: object) -> None:
-        """Count one fault; `what` is its sentence, an exception or anything with a `str`."""
+    def record(self, reason: str, what: object, level: int = logging.WARNING) -> None:
+        """Count one fault; `what` is its sentence, an exception or anything with a `str`.
+
+        `level` is that of the line, if there is one: an error where somebody has to do something.
+        """
         self._counters.add(self._name, reason=reason)
         now = self._clock()
         with self._lock:
@@ -92,7 +95,7 @@ class Faults:
             self._logged_at[reason] = now
             silent = self._silent.pop(reason, 0)
         more = f" ({silent} more since the last such line)" if silent else ""
-        self._log.warning("%s: %s%s", reason, what, more)
+        self._log.log(level, "%s: %s%s", reason, what, more)
 
 
 def _written(name: str, labels: tuple[tuple[str, str], ...]) -> str:

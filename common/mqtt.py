@@ -36,7 +36,13 @@ from aiflow.common.errors import (
     PayloadError,
 )
 from aiflow.common.metrics import Counters, Faults
-from aiflow.common.mqtt_client import Credentials, Will, connection_fault, new_client
+from aiflow.common.mqtt_client import (
+    Credentials,
+    Will,
+    connection_fault,
+    new_client,
+    no_answer,
+)
 from aiflow.common.mqtt_link import RESERVE, Link, OnAccepted, Outgoing, Reason, publish_size
 
 __all__ = ["Handler", "OnAccepted", "Properties", "Reason", "Session", "Will", "publish_size"]
@@ -117,6 +123,7 @@ class Session:
         self._subscriptions: tuple[_Subscription, ...] = ()
         self._announcements: dict[str, Outgoing] = {}
         self._acks: deque[tuple[int, Reason]] = deque()  # of the network thread alone
+        self._unanswered = True  # likewise
         self._closing = threading.Event()
         self._turned_at = math.inf
         self._thread = threading.Thread(target=self._run, name=f"mqtt {client_id}", daemon=True)
@@ -266,6 +273,7 @@ class Session:
         client.on_subscribe = self._subscribed
         with self._changed:
             self._client = client
+        self._unanswered = True
         try:
             client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
             # loop() returns at once when there is something to do; the pause is for keepalive.
@@ -276,6 +284,8 @@ class Session:
                 if self._closing.is_set():
                     client.disconnect()
             self._deliver_acks()
+            if self._unanswered and not self._closing.is_set():
+                self._failed(no_answer(self._where, tls=self._credentials.tls is not None))
         finally:
             self._acks.clear()
             socket = client.socket()
@@ -291,11 +301,12 @@ class Session:
         granted: PahoProperties | None,
     ) -> None:
         """CONNACK."""
+        self._unanswered = False
         reason = Reason.of(code)
         if reason.code != 0:
             self._failed(BrokerRefused(f"{self._where} refused {self._client_id}: {reason}"))
             return
-        link = Link(client, granted, self._max_queued)
+        link = Link(client, granted, self._max_queued, self._refused)
         if link.receive_maximum < self._max_in_flight:
             # paho's window cannot shrink on an open connection: come again with a smaller one.
             self._max_in_flight = link.receive_maximum
@@ -371,10 +382,12 @@ class Session:
         code: ReasonCode,
         _properties: PahoProperties | None,
     ) -> None:
-        reason = Reason.of(code)
-        if reason.refused:
-            self._faults.record("publish_refused", f"{self._where} refused a message: {reason}")
-        self._acks.append((mid, reason))
+        self._acks.append((mid, Reason.of(code)))
+
+    def _refused(self, topic: str, reason: Reason) -> None:
+        """Told by the link: an error, as it does not go away by itself."""
+        what = f"{self._where} refused a message: {reason}, for {topic}"
+        self._faults.record("publish_refused", what, logging.ERROR)
 
     def _deliver_acks(self) -> None:
         """Outside of paho's callbacks, where it holds locks that its publish() takes as well."""

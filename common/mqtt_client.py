@@ -82,6 +82,19 @@ def connection_fault(error: OSError, where: str, *, tls: bool) -> BrokerError:
     return fault
 
 
+def no_answer(where: str, *, tls: bool) -> BrokerError:
+    """The broker took the connection, and ended it before it answered CONNECT.
+
+    With TLS 1.3 that is how a client learns that its certificate is not wanted: its own side of the
+    handshake is over before the broker looks (RFC 8446, 4.4.2.4).
+    """
+    if tls:
+        return BrokerRefused(
+            f"no TLS with {where}: it ended the connection; it may not want our certificate"
+        )
+    return BrokerUnreachable(f"{where} ended the connection without an answer; does it want TLS?")
+
+
 def _send_at_once(_client: Client, _userdata: object, opened: object) -> None:
     """Without this, Nagle's algorithm holds small packets back for a round trip."""
     if isinstance(opened, socket.socket):

@@ -100,9 +100,19 @@ def _varint_size(value: int) -> int:
 class Link:
     """One accepted connection. `publish` may be called from any thread."""
 
-    def __init__(self, client: Client, granted: PahoProperties | None, max_queued: int) -> None:
-        """`granted` are the properties of the broker's CONNACK."""
+    def __init__(
+        self,
+        client: Client,
+        granted: PahoProperties | None,
+        max_queued: int,
+        on_refused: Callable[[str, Reason], None],
+    ) -> None:
+        """`granted` are the properties of the broker's CONNACK.
+
+        `on_refused` gets topic and reason of each message that the broker did not accept.
+        """
         self._client = client
+        self._on_refused = on_refused
         self._max_queued = max_queued
         self._max_aliases = min(_granted(granted, "TopicAliasMaximum", 0), MAX_ALIASES)
         self._max_packet = _granted(granted, "MaximumPacketSize", 0)
@@ -112,7 +122,7 @@ class Link:
         self._closed = False
         self._aliases: dict[str, int] = {}
         self._known: set[int] = set()  # aliases that the broker has certainly learned
-        self._awaited: dict[int, tuple[OnAccepted | None, int | None]] = {}
+        self._awaited: dict[int, tuple[str, OnAccepted | None, int | None]] = {}
         self._publishing = 0  # threads inside paho's publish()
 
     @property
@@ -139,7 +149,7 @@ class Link:
                 topic, message.payload, message.qos, message.retain, _properties(message, alias)
             )
         finally:
-            obstacle = self._published(sent, message.on_accepted, alias)
+            obstacle = self._published(sent, message, alias)
         return obstacle
 
     def acknowledged(self, mid: int, reason: Reason) -> None:
@@ -150,10 +160,12 @@ class Link:
         """
         with self._changed:
             self._changed.wait_for(lambda: mid in self._awaited or not self._publishing)
-            on_accepted, alias = self._awaited.pop(mid, (None, None))
+            topic, on_accepted, alias = self._awaited.pop(mid, ("", None, None))
             if alias is not None and not reason.refused:
                 self._known.add(alias)
             self._changed.notify_all()
+        if reason.refused:
+            self._on_refused(topic, reason)
         if on_accepted is not None:
             on_accepted(reason)
 
@@ -169,12 +181,12 @@ class Link:
             awaited = list(self._awaited.values())
             self._awaited.clear()
             self._changed.notify_all()
-        for on_accepted, _ in awaited:
+        for _, on_accepted, _ in awaited:
             if on_accepted is not None:
                 on_accepted(None)
 
     def _published(
-        self, sent: MQTTMessageInfo | None, on_accepted: OnAccepted | None, alias: int | None
+        self, sent: MQTTMessageInfo | None, message: Outgoing, alias: int | None
     ) -> str | None:
         with self._changed:
             self._publishing -= 1
@@ -183,7 +195,7 @@ class Link:
                 return "full"
             if self._closed or sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return "offline"
-            self._awaited[sent.mid] = (on_accepted, alias)
+            self._awaited[sent.mid] = (message.topic, message.on_accepted, alias)
             return None
 
     def _alias(self, message: Outgoing) -> int | None:

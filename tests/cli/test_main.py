@@ -42,7 +42,10 @@ def test_version_and_help_are_quick_and_load_nothing_heavy() -> None:
         assert min(taken_s) < 0.4
 
 
-@pytest.mark.parametrize("command", ["device", "edge", "cloud", "demo", "watch", "bench", "bundle"])
+@pytest.mark.parametrize(
+    "command",
+    ["device", "edge", "cloud", "demo", "watch", "bench", "bundle", "install", "uninstall"],
+)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([command, "--help"]) == 0
     text = capsys.readouterr().out

@@ -172,6 +172,16 @@ def test_broker_that_accepts_tcp_and_says_nothing(new_session: NewSession) -> No
         session.close()
 
 
+def test_broker_that_hangs_up_without_an_answer(new_session: NewSession) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as rude:
+        session = new_session(Broker(port=rude.getsockname()[1]))
+        rude.accept()[0].close()
+        until(lambda: session._fault is not None, "not noticed")
+        assert "ended the connection without an answer" in str(session._fault)
+        assert session.counters.value("aiflow_mqtt_connect_failures_total") == 1
+        session.close()
+
+
 def test_unknown_host(new_session: NewSession) -> None:
     session = new_session(Broker(host="no-such-host.invalid"))
     until(lambda: session._fault is not None, "no fault")
@@ -357,7 +367,7 @@ def test_window_follows_the_broker(mosquitto: Mosquitto, new_session: NewSession
 
 
 def test_refused_publish_is_seen_by_its_reason(
-    mosquitto: Mosquitto, new_session: NewSession, tmp_path: Path
+    mosquitto: Mosquitto, new_session: NewSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rules = tmp_path / "acl"
     rules.write_text("topic read #\ntopic write allowed\n")
@@ -370,6 +380,8 @@ def test_refused_publish_is_seen_by_its_reason(
     assert reason is not None
     assert (reason.refused, str(reason)) == (True, "Not authorized (0x87)")
     assert session.counters.value("aiflow_mqtt_faults_total", reason="publish_refused") == 1
+    error = next(one for one in caplog.records if one.levelname == "ERROR")
+    assert error.getMessage().endswith("Not authorized (0x87), for forbidden")
     allowed = accepted(session, "allowed", b"1")
     assert allowed is not None
     assert not allowed.refused
@@ -411,6 +423,27 @@ def test_bug_in_a_handler_costs_one_connection(
     until(lambda: (r := accepted(other, "good", b"2")) is not None and not r.unheard, "deaf")
     assert inbox.get()[1] == b"2"
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_network_thread_that_hangs_is_stuck(
+    mosquitto: Mosquitto, new_session: NewSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiflow.common.mqtt.STUCK_S", 3.0)
+    idle = Session(at(mosquitto), "idle")
+    assert not idle.stuck, "it has not been started"
+    session = new_session(Broker(host=mosquitto.host, port=mosquitto.port, keepalive_s=2))
+    hanging = threading.Event()
+
+    def hang(topic: str, payload: bytes, properties: Properties) -> None:
+        hanging.wait(PATIENCE_S)
+
+    session.subscribe("any", 1, hang)
+    session.wait_connected(PATIENCE_S)
+    assert session.publish("any", b"1", qos=1)
+    assert not session.stuck
+    until(lambda: session.stuck, "not seen")
+    hanging.set()
+    until(lambda: not session.stuck, "it has come around")
 
 
 def test_shared_subscription_gives_each_message_to_one(

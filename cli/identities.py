@@ -1,0 +1,160 @@
+"""Who may be on the broker, and what each may write and read there. Touches nothing.
+
+A certificate's common name is the client id that its tier asks for, and the broker makes it user
+name and client id whatever the client says of itself. The rules are Mosquitto's `acl_file`: one
+section for each name, and without a section nothing is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from aiflow.common.errors import ConfigError
+from aiflow.common.topics import NameKind, check_name
+
+Role = Literal["device", "edge", "cloud", "viewer", "operator"]
+
+MAX_COMMON_NAME: Final = 64
+"""Characters of a certificate's common name (RFC 5280, ub-common-name)."""
+
+SAYS: Final = (
+    "status",
+    "descriptor",
+    "embedding",
+    "caption",
+    "event",
+    "enabled/state",
+)
+"""What a device writes of a camera: captions too, where it has no edge node."""
+ORDERS: Final = ("receipt", "refine", "enabled/set")
+"""What it reads of it."""
+
+_FIT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_KINDS: Final[Mapping[Role, NameKind]] = {"device": "device", "edge": "node"}
+
+
+class Identity(BaseModel):
+    """Who a certificate is for; `pool` is that of a cloud worker, or the one that an edge asks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    name: str
+    pool: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name within its role, and that of its folder."""
+        return f"{self.pool}-{self.name}" if self.role == "cloud" else self.name
+
+    def common_name(self, prefix: str) -> str:
+        """As the tiers form their client ids."""
+        return f"{prefix}-{self.role}-{self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Topic filters."""
+
+    write: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+
+
+def check_identity(identity: Identity, prefix: str) -> Identity:
+    """Return it if a certificate and a line of the rules can carry it, or raise ConfigError.
+
+    Stricter than topics are: a name is also a folder, and must look like no other name.
+    """
+    check_fit(_KINDS.get(identity.role, "device"), identity.name)
+    if identity.pool is not None:
+        check_fit("pool", identity.pool)
+    longest = MAX_COMMON_NAME - len(prefix)
+    if len(identity.common_name("")) > longest:
+        raise ConfigError(
+            f"{identity.role} name {identity.name!r} is too long: with all that belongs to it, "
+            f"{identity.common_name(prefix)!r}, it may have {MAX_COMMON_NAME} characters"
+        )
+    return identity
+
+
+def check_fit(kind: NameKind, name: str) -> str:
+    """Return a name that can be enrolled, or raise ConfigError."""
+    check_name(kind, name)
+    if _FIT.fullmatch(name) is None:
+        raise ConfigError(
+            f"{kind} name {name!r} cannot be enrolled: letters A to Z, digits, '.', '_' and '-' "
+            "are allowed, and it begins with a letter or a digit"
+        )
+    return name
+
+
+def rules(identity: Identity, prefix: str) -> Rules:
+    """What one identity may do, and no more."""
+    return _RULES[identity.role](identity, prefix)
+
+
+def access_file(identities: Iterable[Identity], prefix: str) -> str:
+    """Sections of Mosquitto's `acl_file`, in a fixed order."""
+    named = sorted((one.common_name(prefix), rules(one, prefix)) for one in identities)
+    lines: list[str] = []
+    for name, allowed in named:
+        lines += ["", f"user {name}"]
+        lines += [f"topic write {topic}" for topic in allowed.write]
+        lines += [f"topic read {topic}" for topic in allowed.read]
+    return "\n".join([*lines, ""])
+
+
+def _device(one: Identity, prefix: str) -> Rules:
+    own = f"{prefix}/{one.name}"
+    return Rules(
+        write=(f"{own}/available", f"{own}/stats", *(f"{own}/+/{leaf}" for leaf in SAYS)),
+        read=(f"{prefix}/edge/+/available", *(f"{own}/+/{leaf}" for leaf in ORDERS)),
+    )
+
+
+def _edge(one: Identity, prefix: str) -> Rules:
+    own, cameras = f"{prefix}/edge/{one.name}", f"{prefix}/+/+"
+    return Rules(
+        write=(
+            f"{own}/available",
+            f"{own}/stats",
+            *(f"{cameras}/{leaf}" for leaf in ("receipt", "refine", "caption", "event")),
+            f"{prefix}/cloud/{one.pool}/request",
+        ),
+        read=(f"{own}/reply", f"{cameras}/descriptor", f"{cameras}/embedding"),
+    )
+
+
+def _cloud(one: Identity, prefix: str) -> Rules:
+    return Rules(write=(f"{prefix}/edge/+/reply",), read=(f"{prefix}/cloud/{one.pool}/request",))
+
+
+def _viewer(_one: Identity, prefix: str) -> Rules:
+    leaves = ("status", "descriptor", "caption", "event", "enabled/state")
+    return Rules(
+        read=(
+            f"{prefix}/+/available",
+            f"{prefix}/+/stats",
+            f"{prefix}/edge/+/available",
+            f"{prefix}/edge/+/stats",
+            *(f"{prefix}/+/+/{leaf}" for leaf in leaves),
+        )
+    )
+
+
+def _operator(one: Identity, prefix: str) -> Rules:
+    return Rules(write=(f"{prefix}/+/+/enabled/set",), read=_viewer(one, prefix).read)
+
+
+_RULES: Final[Mapping[Role, Callable[[Identity, str], Rules]]] = {
+    "device": _device,
+    "edge": _edge,
+    "cloud": _cloud,
+    "viewer": _viewer,
+    "operator": _operator,
+}
