@@ -93,7 +93,7 @@ def draw(told: Told, figures: Figures, folder: Path) -> None:
             _picture(next(places), told, index)
         for _ in range(-len(indices) % 4):
             next(places).set_axis_off()
-    figure.savefig(folder / "quality-grid.png", dpi=70)
+    figure.savefig(folder / "quality-grid.png", dpi=60, bbox_inches="tight")
     plt.close(figure)
 
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
