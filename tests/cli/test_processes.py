@@ -40,9 +40,18 @@ def test_the_files_are_what_the_tiers_read(tmp_path: Path) -> None:
     assert edge.pool == cloud.pool == "demo"
 
 
-def test_split_asks_no_cloud(tmp_path: Path) -> None:
-    assert list(tier_processes(plan(mode="split"), tmp_path)) == ["device", "edge"]
-    assert load(EdgeConfig, tmp_path / "edge.toml", environ={}).escalations_per_minute == 0
+@pytest.mark.parametrize(
+    "mode, tiers",
+    [
+        ("auto", ["device", "edge", "cloud"]),
+        ("cascade", ["device", "edge", "cloud"]),
+        ("split", ["device", "edge"]),
+        ("device", ["device", "edge"]),
+    ],
+)
+def test_the_device_is_told_who_captions(mode: str, tiers: list[str], tmp_path: Path) -> None:
+    assert list(tier_processes(plan(mode=mode), tmp_path)) == tiers
+    assert load(DeviceConfig, tmp_path / "device.toml", environ={}).mode == mode
 
 
 def test_settings_of_the_user_for_other_daemons_do_not_reach_the_tiers(
