@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.system.conftest import wait_until
 
 from aiflow.cli import toml
 from aiflow.cli.processes import tier_process
@@ -198,9 +199,12 @@ def test_a_device_without_its_camera_goes_on_and_says_so(system: System, tmp_pat
     folder = tmp_path / "blind"
     folder.mkdir()
     with tier_process("device", toml.text(settings), folder) as child:
-        deadline = time.monotonic() + 15.0
-        while system.recorder.last("aiflow/blind/door/status") != b"offline":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert any("no-such-video.mp4 is not there" in line for line in child.last_lines(20))
+        wait_until(
+            lambda: (
+                system.recorder.last("aiflow/blind/door/status") == b"offline"
+                and any("no-such-video.mp4 is not there" in line for line in child.last_lines(20))
+            ),
+            15.0,
+            "it is offline, and its log says why",
+        )
         assert not any("Traceback" in line for line in child.last_lines(40))
