@@ -31,9 +31,9 @@ COLOURS: Final = {
 LABELS: Final = {
     "aiflow": ((-6, 0), "right"),
     "jpeg": ((6, -4), "left"),
-    "webp": ((-6, 0), "right"),
+    "webp": ((0, -10), "center"),
     "avif": ((0, -10), "center"),
-    "tofc": ((-4, -20), "left"),
+    "tofc": ((-6, 4), "right"),
     "features": ((4, -14), "left"),
     "fixed": ((6, 0), "left"),
     "slots": ((4, -10), "left"),
