@@ -7,14 +7,14 @@ there.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
+from aiflow.common.acks import Acks
 from aiflow.common.errors import PayloadError
 from aiflow.common.messages import REASONS, Caption, CaptionBytes, Latency, caption_id
-from aiflow.common.mqtt import Reason, Session, publish_size
+from aiflow.common.mqtt import Session, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Context, Kind, unpack, unpack_local
 from aiflow.device.outbox import Entry
@@ -51,13 +51,18 @@ class Herald:
         size = self._size(len(caption.to_json()))
         cost = CaptionBytes(embedding=len(entry.payload), uplink=size)
         message = caption.model_copy(update={"bytes": cost}).to_json()
-        told = _Both(lambda: self._on_told(entry.sequence))
+        told = Acks(2, lambda fault: self._answered(entry.sequence, fault))
         for topic, retain in ((self._caption, True), (self._event, False)):
             if not self._session.publish(
                 topic, message, qos=1, retain=retain, on_accepted=told.answered
             ):
                 return 0
         return size
+
+    def _answered(self, sequence: int, fault: str | None) -> None:
+        """A caption that was not accepted stays in the outbox, and is told again later."""
+        if fault is None:
+            self._on_told(sequence)
 
     def _read(self, entry: Entry) -> Caption | None:
         if entry.payload[0] & 0x0F != Kind.LOCAL:
@@ -91,21 +96,3 @@ class Herald:
     def _size(self, message_bytes: int) -> int:
         topics = (self._caption, self._event)
         return sum(publish_size(len(t.encode()), message_bytes, qos=1) for t in topics)
-
-
-class _Both:
-    """Calls `done` once both messages are accepted."""
-
-    def __init__(self, done: Callable[[], None]) -> None:
-        self._lock = threading.Lock()
-        self._left = 2
-        self._done = done
-
-    def answered(self, reason: Reason | None) -> None:
-        if reason is None or reason.refused:
-            return
-        with self._lock:
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._done()

@@ -13,17 +13,11 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
+from aiflow.common.messages import REASONS
 from aiflow.common.wire import Why
 
 log = logging.getLogger(__name__)
-
-WORDS: Final = {
-    Why.DISCONNECTED: "there is no connection to the broker",
-    Why.NO_NODE: "no edge node is online",
-    Why.SILENCE: "no receipt came for what was sent",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,7 @@ class Reach:
 
     def _turn(self, why: Why | None) -> None:
         if why is not None and self.why is None:
-            log.warning("camera %s: captioned on the device: %s", self._camera, WORDS[why])
+            log.warning("camera %s: captioned on the device: %s", self._camera, REASONS[why])
         elif why is None and self.why is not None:
             log.info("camera %s: an edge node is within reach again", self._camera)
         self.why = why

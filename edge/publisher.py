@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from aiflow.common.acks import Acks
 from aiflow.common.messages import (
     Caption,
     CaptionBytes,
@@ -22,7 +23,6 @@ from aiflow.common.messages import (
     caption_id,
 )
 from aiflow.common.metrics import Counters, Faults
-from aiflow.common.mqtt import Reason
 from aiflow.common.topics import Topics
 from aiflow.edge.arrival import Arrival, FrameKey
 from aiflow.edge.custody import Custody
@@ -89,7 +89,7 @@ class Publisher:
         device, camera, _ = frame.key.stream
         with self._lock:  # else an older caption could overtake between looking and publishing
             newest = self._is_newest(frame.key, answer)
-            acks = _Acks(1 + newest, lambda fault: self._settled(frame, answer, fault))
+            acks = Acks(1 + newest, lambda fault: self._settled(frame, answer, fault))
             if newest:
                 self._newest[device, camera] = frame.key
                 topic = self._topics.caption(device, camera)
@@ -110,7 +110,7 @@ class Publisher:
             return not answer.update
         return key.sequence >= known.sequence
 
-    def _hand_over(self, topic: str, payload: bytes, acks: _Acks, *, retain: bool = False) -> bool:
+    def _hand_over(self, topic: str, payload: bytes, acks: Acks, *, retain: bool = False) -> bool:
         accepted = self._outlet.publish(
             topic, payload, qos=1, retain=retain, on_accepted=acks.answered
         )
@@ -159,34 +159,6 @@ class Publisher:
             sequence=frame.key.sequence,
             reason=answer.reason[:MAX_REASON],
         )
-
-
-class _Acks:
-    """Waits for several acks; calls `done` once: at the first failure, or when all said yes."""
-
-    def __init__(self, count: int, done: Callable[[str | None], None]) -> None:
-        self._lock = threading.Lock()
-        self._left = count
-        self._done = done
-
-    def answered(self, reason: Reason | None) -> None:
-        if reason is None:
-            self.failed("disconnected")
-        elif reason.refused:
-            self.failed("refused")
-        else:
-            with self._lock:
-                self._left -= 1
-                last = self._left == 0
-            if last:
-                self._done(None)
-
-    def failed(self, fault: str) -> None:
-        with self._lock:
-            already = self._left <= 0
-            self._left = -1_000_000  # acks that still come change nothing
-        if not already:
-            self._done(fault)
 
 
 def _rounded(seconds: float | None) -> float | None:
