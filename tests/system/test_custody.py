@@ -49,6 +49,8 @@ def crash(system: System, *names: str) -> set[str]:
 
 @pytest.mark.parametrize("name", ["edge", "cloud", "device", "broker"])
 def test_a_crash_in_the_middle_loses_no_caption(name: str, system: System) -> None:
+    # Every frame is to wait for the edge node; captions of the device's own are in test_modes.py.
+    system.mode("cascade")
     system.start()
     system.wait_for_captions(5)
     accepted = crash(system, name)
