@@ -116,12 +116,13 @@ class Session:
         self._credentials = Credentials.read(broker)
         self.counters = counters if counters is not None else Counters()
         self._faults = Faults(self.counters, "aiflow_mqtt_faults_total", log)
-        self._changed = threading.Condition()  # guards the next five
+        self._changed = threading.Condition()  # guards the next four
         self._link: Link | None = None
         self._client: Client | None = None
         self._fault: BrokerError | None = None
         self._subscriptions: tuple[_Subscription, ...] = ()
         self._announcements: dict[str, Outgoing] = {}
+        self._announcing = threading.Lock()  # so that an older state never follows a newer one
         self._acks: deque[tuple[int, Reason]] = deque()  # of the network thread alone
         self._unanswered = True  # likewise
         self._closing = threading.Event()
@@ -171,10 +172,10 @@ class Session:
     def announce(self, topic: str, payload: bytes, *, retain: bool = True) -> None:
         """Publish a state with QoS 1, now and again on each connect; the latest one counts."""
         message = Outgoing(topic, payload, qos=1, retain=retain)
-        with self._changed:
+        with self._announcing:
             self._announcements[topic] = message
-        if self.connected:
-            self._send(message, reserved=True)
+            if self.connected:
+                self._send(message, reserved=True)
 
     def publish(  # noqa: PLR0913 - the properties of a PUBLISH, each by its name
         self,
@@ -313,17 +314,17 @@ class Session:
             client.disconnect()
             return
         self.counters.add("aiflow_mqtt_connects_total")
-        with self._changed:
-            self._link = link
-            self._fault = None
-            filters = [(one.filter, one.qos) for one in self._subscriptions]
-            announcements = list(self._announcements.values())
-            self._changed.notify_all()
         log.info("connected to %s as %s", self._where, self._client_id)
-        if filters:
-            client.subscribe(filters)
-        for message in announcements:
-            self._send(message, reserved=True)
+        with self._announcing:
+            with self._changed:
+                self._link = link
+                self._fault = None
+                filters = [(one.filter, one.qos) for one in self._subscriptions]
+                self._changed.notify_all()
+            if filters:
+                client.subscribe(filters)
+            for message in self._announcements.values():
+                self._send(message, reserved=True)
         if self._on_connect is not None:
             self._guarded(self._on_connect)
 

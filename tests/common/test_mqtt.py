@@ -21,6 +21,7 @@ from aiflow.common.errors import (
     PayloadMalformed,
 )
 from aiflow.common.mqtt import Properties, Reason, Session, Will, publish_size
+from aiflow.common.mqtt_link import Link, Outgoing
 
 if TYPE_CHECKING:
     from tests.conftest import Mosquitto
@@ -211,6 +212,28 @@ def test_restart_renews_subscriptions_and_announcements(
     assert inbox.get()[1] == b"go"
     assert len(connects) == 2
     assert session.counters.value("aiflow_mqtt_connects_total") == 2
+
+
+def test_state_that_changes_while_connecting_is_the_last_one(
+    mosquitto: Mosquitto, new_session: NewSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = threading.Event()
+    publish = Link.publish
+
+    def slowly(link: Link, message: Outgoing, *, reserved: bool = False) -> str | None:
+        if message.payload == b"old":
+            changed.wait(0.3)
+        return publish(link, message, reserved=reserved)
+
+    monkeypatch.setattr(Link, "publish", slowly)
+    session = Session(at(mosquitto), "me")
+    session.announce("state", b"old")
+    session.start()
+    session.wait_connected(PATIENCE_S)
+    session.announce("state", b"new")
+    changed.set()
+    session.close()
+    assert listening(new_session(mosquitto, "late"), "state").get()[1] == b"new"
 
 
 def test_will_is_published_when_we_vanish_and_not_when_we_leave(
