@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from aiflow.common.codec import Tables, code_bits, compress, decompress
 from aiflow.common.errors import AiflowError
 from aiflow.common.wire import Context, Kind, Packet, pack
-from aiflow.device.config import SendingConfig
+from aiflow.device.config import FallbackConfig, SendingConfig
+from aiflow.device.line import Line
 from aiflow.device.outbox import Entry
 from aiflow.device.predictor import Predictor
 from aiflow.device.sender import Sender
@@ -59,6 +60,9 @@ class Sent:
     sequence: int
     payload: bytes
     asked: bool
+    """A refusal by the broker was to be noticed."""
+    timed: bool
+    """The broker's answer was to be timed."""
 
     @property
     def is_delta(self) -> bool:
@@ -126,10 +130,17 @@ def send(keys: Iterable[KeyFrame], predictor: Predictor | Unpredicted) -> Sendin
     config, store, went = SendingConfig(), _Memory(), Sending()
     owed = _Owed()
 
+    line = Line(unanswered_s=FallbackConfig().unanswered_s, deadline_s=FallbackConfig().deadline_s)
+    asks: list[int] = []
+    now = 0.0
+
     def publish(payload: bytes, *, first: bool, ask_broker: bool) -> bool:
         if not first:
             raise AiflowError("a frame was sent again although its receipt came in time")
-        went.frames.append(Sent(store.newest, payload, ask_broker))
+        timed = line.wants(now)
+        if timed:
+            asks.append(line.ask(now))
+        went.frames.append(Sent(store.newest, payload, ask_broker, timed))
         return True
 
     sender = Sender(
@@ -143,6 +154,8 @@ def send(keys: Iterable[KeyFrame], predictor: Predictor | Unpredicted) -> Sendin
     )
     for number, key in enumerate(keys):
         now = number / FPS
+        while asks:  # the broker's answer came between two frames
+            line.answered(asks.pop(), now)
         for receipt in owed.due(now):
             went.receipts.append((len(went.frames), receipt))
             sender.receipt([range(one, one + 1) for one in receipt], now)

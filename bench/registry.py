@@ -73,6 +73,11 @@ BENCHMARKS: Final = (
         "aiflow.bench.cooperation",
     ),
     Benchmark(
+        "case-study",
+        "who captions, over which link, how soon and how well: all systems, real processes",
+        "aiflow.bench.case_study",
+    ),
+    Benchmark(
         "qos",
         "what MQTT adds to a payload at the socket, by QoS, expiry, alias and receipts",
         "aiflow.bench.qos",

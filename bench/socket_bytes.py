@@ -22,7 +22,7 @@ from aiflow.common.config import Broker
 from aiflow.common.errors import AiflowError, BrokerUnreachable
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Properties, Reason, Session
 from aiflow.common.topics import Topics
 from aiflow.common.wire import pack_receipt
 from aiflow.device.config import SendingConfig
@@ -86,9 +86,11 @@ def measure(went: Sending) -> SocketBytes:
         time.sleep(QUIET_S)  # subscriptions are acknowledged
         up, down = link.up_bytes, link.down_bytes
         sent = 0
+        answers: list[Reason | None] = []
         for number, (before, sequences) in enumerate(went.receipts):
             for frame in went.frames[sent:before]:
-                if not voice.embedding(frame.payload, ask_broker=frame.asked):
+                timed = answers.append if frame.timed else None
+                if not voice.embedding(frame.payload, ask_broker=frame.asked, on_accepted=timed):
                     raise AiflowError("the session takes no more messages")
                 sent += 1
                 frames.wait_for(sent, "frames")

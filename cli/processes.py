@@ -31,6 +31,8 @@ class Plan:
     """The same broker, by way of the link."""
     uri: str
     fps: float
+    cloud_broker: Broker | None = None
+    """The same broker by another way, if the cloud is far away."""
     bundle: str = "street"
     mode: DemoMode = "auto"
     device: str = "demo"
@@ -105,7 +107,11 @@ def _edge_settings(plan: Plan, folder: Path) -> Mapping[str, toml.Value]:
 
 
 def _cloud_settings(plan: Plan) -> Mapping[str, toml.Value]:
-    return {"pool": plan.pool, "bundle": plan.bundle, "broker": _broker(plan.broker)}
+    return {
+        "pool": plan.pool,
+        "bundle": plan.bundle,
+        "broker": _broker(plan.cloud_broker or plan.broker),
+    }
 
 
 def _broker(broker: Broker) -> toml.Table:

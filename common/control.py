@@ -1,6 +1,7 @@
 """The other binary messages: receipts, refine orders, escalations.
 
-    receipt     1|4, then 1 to 64 ranges: varint start (the first) or gap (later), varint length - 1
+    receipt     1|4, 1 byte delay, then 1 to 64 ranges: varint start (the first) or gap (later),
+                varint length - 1
     refine      1|5, varint sequence, 1 byte layer map (0: deltas cannot be read)
     escalation  1|6, 1 byte trailer length, varint deadline ms, varint epoch ms, device, camera,
                 varint n, n payloads, varint m, m draft tokens; names and payloads have a varint
@@ -11,6 +12,7 @@ They carry no checksum of their own: MQTT runs over TCP, and what they say is ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,7 +34,9 @@ from aiflow.common.payload import (
 )
 
 MAX_RANGES: Final = 64
-MAX_RECEIPT_BYTES: Final = 1 + MAX_RANGES * 12
+MAX_RECEIPT_BYTES: Final = 2 + MAX_RANGES * 12
+DELAY_STEPS: Final = 16
+"""A delay's byte is so many times the binary logarithm of its milliseconds and one."""
 MAX_ESCALATED_PAYLOADS: Final = 8
 MAX_DRAFT_TOKENS: Final = 256
 MAX_ESCALATION_BYTES: Final = 36_864
@@ -85,21 +89,32 @@ class Escalation:
         return tuple(unpack(payload, context) for payload in self.payloads)
 
 
-def pack_receipt(sequences: Iterable[int]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Frames whose captions are published, and how busy the edge node is."""
+
+    ranges: list[range]
+    """Of sequences, ascending and apart. One may be huge: compare, do not enumerate."""
+    delay_s: float = 0.0
+    """From a frame's arrival to its caption at present; known to within some percent."""
+
+
+def pack_receipt(sequences: Iterable[int], delay_s: float = 0.0) -> bytes:
     """Put one receipt together; PayloadMalformed for none or for over 64 separate ranges."""
-    return _receipt(_ranges(sequences))
+    return _receipt(_ranges(sequences), delay_s)
 
 
-def pack_receipts(sequences: Iterable[int]) -> list[bytes]:
+def pack_receipts(sequences: Iterable[int], delay_s: float = 0.0) -> list[bytes]:
     """As many receipts as the sequences need: none for no sequence, usually one."""
     ranges = _ranges(sequences)
     starts = range(0, len(ranges), MAX_RANGES)
-    return [_receipt(ranges[start : start + MAX_RANGES]) for start in starts]
+    return [_receipt(ranges[start : start + MAX_RANGES], delay_s) for start in starts]
 
 
-def unpack_receipt(payload: bytes) -> list[range]:
-    """Ranges of sequences, ascending and apart. One may be huge: compare, do not enumerate."""
+def unpack_receipt(payload: bytes) -> Receipt:
+    """Take a receipt apart; raises a PayloadError."""
     reader = Reader.of(payload, _RECEIPT, MAX_RECEIPT_BYTES, "receipt")
+    delay_s = (2.0 ** (reader.byte("delay") / DELAY_STEPS) - 1.0) / 1e3
     ranges: list[range] = []
     stop = 0
     while not ranges or not reader.at_end():
@@ -108,7 +123,7 @@ def unpack_receipt(payload: bytes) -> list[range]:
         start = stop + reader.varint(SEQUENCE_LIMIT - stop, "range start", 1 if ranges else 0)
         stop = start + 1 + reader.varint(SEQUENCE_LIMIT - start, "range length")
         ranges.append(range(start, stop))
-    return ranges
+    return Receipt(ranges, delay_s)
 
 
 def pack_refine_order(order: RefineOrder) -> bytes:
@@ -183,10 +198,11 @@ def _ranges(sequences: Iterable[int]) -> list[range]:
     return ranges
 
 
-def _receipt(ranges: Sequence[range]) -> bytes:
+def _receipt(ranges: Sequence[range], delay_s: float) -> bytes:
     if not 1 <= len(ranges) <= MAX_RANGES:
         raise PayloadMalformed(f"receipt of {len(ranges)} ranges; 1 to {MAX_RANGES} fit")
-    parts, stop = [first_byte(_RECEIPT)], 0
+    delay = round(DELAY_STEPS * math.log2(1.0 + 1e3 * max(delay_s, 0.0)))
+    parts, stop = [first_byte(_RECEIPT), bytes([min(delay, 255)])], 0
     for run in ranges:
         parts.append(varint(run.start - stop, SEQUENCE_LIMIT - stop, "range start"))
         parts.append(varint(len(run) - 1, SEQUENCE_LIMIT - run.start, "range length"))

@@ -34,6 +34,8 @@ REASONS: Final = {
     Why.DISCONNECTED: "no connection to the broker",
     Why.NO_NODE: "no edge node was online",
     Why.SILENCE: "no receipt for what it had sent",
+    Why.UNANSWERED: "no answer from the broker",
+    Why.SLOW: "the edge node would miss the deadline",
 }
 """A device's reason for a caption of its own, in words for `reason`."""
 

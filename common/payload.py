@@ -222,6 +222,10 @@ class Why(IntEnum):
     """No edge node is online."""
     SILENCE = 3
     """Frames were sent, and no receipt came."""
+    UNANSWERED = 4
+    """The broker does not acknowledge what it is sent."""
+    SLOW = 5
+    """An edge node would caption after the deadline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ from aiflow.common.wire import Context, Why
 from aiflow.device.budget import Budget
 from aiflow.device.camera import Camera, Source, open_camera
 from aiflow.device.config import CameraConfig, DeviceConfig, read_key
+from aiflow.device.courier import Courier
 from aiflow.device.gate import Gate
-from aiflow.device.herald import Herald, OnTold
+from aiflow.device.herald import Herald
 from aiflow.device.local import TIER, Fallback, Nano
 from aiflow.device.outbox import Entry, Outbox
 from aiflow.device.predictor import Predictor
@@ -60,9 +61,11 @@ class Assembly:
         encoder: Encodes,
         outbox: Outbox,
         session: Session,
+        courier: Courier,
         counters: Counters,
     ) -> None:
         """Raises ConfigError when the configuration does not fit bundle or files."""
+        self._courier = courier
         self._config = config
         self._bundle = bundle
         self._encoder = encoder
@@ -77,16 +80,11 @@ class Assembly:
     def camera(
         self,
         camera: CameraConfig,
-        on_put: Callable[[], None],
-        on_told: OnTold,
         on_storage_fault: Callable[[StorageError], None],
     ) -> Parts:
-        """Go on with the camera's session or begin one. Raises StorageError, ConfigError.
-
-        `on_put` hears of each frame in the outbox, `on_told` of each caption of the device's own
-        that the broker has accepted.
-        """
-        name, sending = camera.name, self._config.sending
+        """Go on with the camera's session or begin one. Raises StorageError, ConfigError."""
+        name, sending, courier = camera.name, self._config.sending, self._courier
+        on_told = partial(courier.published, name)
         state = self._outbox.begin(name, self._identity(), time.time_ns() // 1_000_000)
         context = Context(self._config.device, name, state.epoch_ms, self._key)
         voice = self._voice(camera, state.epoch_ms)
@@ -99,8 +97,11 @@ class Assembly:
             symbols=self._config.gate.symbols,
             now=time.monotonic(),
         )
-        shelf = Shelf(self._outbox, name, on_put)
-        reach = Reach(name, Patience(**self._config.fallback.model_dump()))
+        shelf = Shelf(self._outbox, name, courier.wake)
+        patience = Patience(
+            **self._config.fallback.model_dump(include={"offline_s", "silence_s", "return_s"})
+        )
+        reach = Reach(name, patience)
         unit = CameraUnit(
             name,
             partial(_open, camera),
@@ -112,7 +113,7 @@ class Assembly:
         )
         sender = Sender(
             shelf,
-            _paid(voice, budget),
+            _paid(voice, budget, courier),
             Predictor(self._bundle.tables, context, key_every_s=sending.key_every_s),
             tell=_told(
                 Herald(self._session, self._topics, context, self._bundle.id, on_told), budget
@@ -126,7 +127,7 @@ class Assembly:
     def _stream(
         self, camera: CameraConfig, context: Context, budget: Budget, shelf: Shelf, reach: Reach
     ) -> Stream:
-        fallback = _fallback(self._config.mode, self._nano, reach)
+        fallback = _fallback(self._config.mode, self._nano, reach, self._courier.captioned)
         tables, tag = self._bundle.tables, self._bundle.tag
         coding = Coding(tables, tag, context, camera.budget_bytes_frame, fallback)
         gate = Gate(**self._config.gate.model_dump(exclude={"symbols"}))
@@ -182,11 +183,19 @@ def _open(camera: CameraConfig) -> Camera:
     return open_camera(camera.uri, camera.fps, camera.width, camera.height)
 
 
-def _paid(voice: Voice, budget: Budget) -> Publishes:
-    """Publishing at the budget's cost."""
+def _paid(voice: Voice, budget: Budget, courier: Courier) -> Publishes:
+    """Publishing at the budget's cost; some frames measure the line."""
+    line = courier.line
 
     def publish(payload: bytes, *, first: bool, ask_broker: bool) -> bool:
-        size = voice.embedding(payload, ask_broker=ask_broker)
+        now = time.monotonic()
+        if line is None or not first or not line.wants(now):
+            size = voice.embedding(payload, ask_broker=ask_broker)
+        else:
+            answered = partial(courier.answered, line.ask(now))
+            size = voice.embedding(payload, ask_broker=ask_broker, on_accepted=answered)
+            if size == 0:
+                line.lost()
         if size == 0:
             return False
         if first:
@@ -229,10 +238,12 @@ def _nano(config: DeviceConfig, bundle: Bundle) -> Nano | None:
     return None
 
 
-def _fallback(mode: str, nano: Nano | None, reach: Reach) -> Fallback | None:
+def _fallback(
+    mode: str, nano: Nano | None, reach: Reach, took: Callable[[float], None]
+) -> Fallback | None:
     if nano is None or mode in {"split", "cascade"}:
         return None
-    return Fallback(nano, lambda: Why.ASKED if mode == "device" else reach.why)
+    return Fallback(nano, lambda: Why.ASKED if mode == "device" else reach.why, took)
 
 
 def _authentication(key: bytes | None) -> Literal["crc16", "blake2s-64"]:

@@ -128,8 +128,18 @@ class FallbackConfig(Section):
         description="seconds in which nothing that was sent got a receipt; longer than the edge "
         "node's receipt_every_s",
     )
+    unanswered_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=0.8,
+        description="seconds without an acknowledgement by the broker; where its answers usually "
+        "take longer than a third of it, three times as long as they do",
+    )
+    deadline_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=2.0,
+        description="seconds from encoding to the edge node's caption; beyond it, as measured, the "
+        "device is faster",
+    )
     return_s: Annotated[float, Field(ge=0, le=3600)] = Field(
-        default=3.0, description="seconds without trouble until the edge node captions again"
+        default=2.0, description="seconds without trouble until the edge node captions again"
     )
 
 

@@ -16,8 +16,10 @@ from typing import Final
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters, Faults
+from aiflow.common.mqtt import Reason
 from aiflow.common.watchdog import Pulse
-from aiflow.common.wire import Why
+from aiflow.common.wire import Receipt, Why
+from aiflow.device.line import Line
 from aiflow.device.reach import Reach
 from aiflow.device.sender import RETRY_S, Peers, Sender
 
@@ -30,8 +32,13 @@ class Courier:
     """Drives the senders, by camera, between `start` and `stop`."""
 
     def __init__(
-        self, counters: Counters, on_storage_fault: Callable[[StorageError], None]
+        self,
+        counters: Counters,
+        on_storage_fault: Callable[[StorageError], None],
+        line: Line | None = None,
     ) -> None:
+        self.line = line
+        """What is measured of the way to an edge node; None where that decides nothing."""
         self._senders: dict[str, Sender] = {}
         self._reaches: dict[str, Reach] = {}
         self._counters = counters
@@ -75,15 +82,27 @@ class Courier:
         self._post(self._connected)
 
     def disconnected(self) -> None:
-        self._post(self._peers.disconnected)
+        self._post(self._disconnected)
+
+    def answered(self, asked: int, reason: Reason | None) -> None:
+        """The broker's answer to a frame that had asked for one."""
+        if reason is not None and self.line is not None:
+            line = self.line
+            self._post(lambda now: line.answered(asked, now))
+
+    def captioned(self, seconds: float) -> None:
+        """A caption of the device's own took so long."""
+        if self.line is not None:
+            line = self.line
+            self._post(lambda _: line.own_s.add(seconds))
 
     def node(self, name: str, *, online: bool) -> None:
         """An edge node says that it is online or offline."""
         self._post_if_room(lambda now: self._node(name, online, now))
 
-    def receipt(self, camera: str, ranges: list[range]) -> None:
+    def receipt(self, camera: str, receipt: Receipt) -> None:
         """The captions of these frames are published."""
-        self._post_if_room(lambda now: self._senders[camera].receipt(ranges, now))
+        self._post_if_room(lambda now: self._receipt(camera, receipt, now))
 
     def published(self, camera: str, sequence: int) -> None:
         """The broker has accepted a caption of the device's own."""
@@ -104,6 +123,16 @@ class Courier:
         with self._changed:
             self._posted.append(event)
             self._changed.notify()
+
+    def _receipt(self, camera: str, receipt: Receipt, now: float) -> None:
+        self._senders[camera].receipt(receipt.ranges, now)
+        if self.line is not None:
+            self.line.edge_s.add(receipt.delay_s)
+
+    def _disconnected(self, now: float) -> None:
+        self._peers.disconnected(now)
+        if self.line is not None:
+            self.line.lost()
 
     def _connected(self, now: float) -> None:
         self._peers.connected(now)
@@ -158,6 +187,9 @@ class Courier:
         troubles = self._peers.troubles()
         sender = self._senders[camera]
         silent_since = sender.silent_since()
-        if silent_since < math.inf and not troubles:
-            troubles[Why.SILENCE] = silent_since
+        if not troubles:
+            if self.line is not None:
+                troubles = self.line.troubles(now)
+            if silent_since < math.inf:
+                troubles[Why.SILENCE] = silent_since
         return self._reaches[camera].update(now, troubles, sender.receipt_at)

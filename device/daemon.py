@@ -24,6 +24,7 @@ from aiflow.common.wire import unpack_receipt, unpack_refine_order
 from aiflow.device.assembly import Assembly, software
 from aiflow.device.config import DeviceConfig
 from aiflow.device.courier import Courier
+from aiflow.device.line import Line
 from aiflow.device.outbox import Outbox
 from aiflow.device.stream import Encodes
 from aiflow.device.unit import CameraUnit
@@ -59,7 +60,13 @@ class Device:
         self._began = time.monotonic()
         self.hangs = False
         """After `stop`: a thread could not be ended, as its camera hangs."""
-        self._courier = courier = Courier(counters, self._on_storage_fault)
+        fallback = config.fallback
+        line = (
+            Line(unanswered_s=fallback.unanswered_s, deadline_s=fallback.deadline_s)
+            if config.mode == "auto"
+            else None
+        )
+        self._courier = courier = Courier(counters, self._on_storage_fault, line)
         self._session = Session(
             config.broker,
             f"{config.broker.prefix}-device-{config.device}",
@@ -69,15 +76,9 @@ class Device:
             max_queued=MAX_QUEUED,
             counters=counters,
         )
-        assembly = Assembly(config, bundle, encoder, outbox, self._session, counters)
+        assembly = Assembly(config, bundle, encoder, outbox, self._session, courier, counters)
         self._cameras = {
-            camera.name: assembly.camera(
-                camera,
-                courier.wake,
-                partial(courier.published, camera.name),
-                self._on_storage_fault,
-            )
-            for camera in config.camera
+            camera.name: assembly.camera(camera, self._on_storage_fault) for camera in config.camera
         }
         for name, parts in self._cameras.items():
             courier.add(name, parts.sender, parts.reach)
@@ -136,6 +137,7 @@ class Device:
                 "outbox_entries": self._outbox.entries,
                 "outbox_bytes": self._outbox.payload_bytes,
                 "connected": self._session.connected,
+                **(self._courier.line.stats() if self._courier.line is not None else {}),
             },
             cameras={
                 name: parts.unit.stats() | {"within_reach": parts.reach.why is None}

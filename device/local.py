@@ -33,8 +33,10 @@ class Nano:
 class Fallback:
     """What captions frames on the device, and whether it is to do so now.
 
-    `why` is asked before each frame: None leaves it to an edge node.
+    `why` is asked before each frame: None leaves it to an edge node. `took` hears how many seconds
+    each caption took.
     """
 
     captions: Captions
     why: Callable[[], Why | None]
+    took: Callable[[float], None]

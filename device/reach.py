@@ -13,11 +13,14 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from aiflow.common.messages import REASONS
 from aiflow.common.wire import Why
 
 log = logging.getLogger(__name__)
+
+NORMAL_WHILE_YOUNG: Final = frozenset({Why.SILENCE, Why.UNANSWERED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Patience:
     """Seconds that a state must last before it counts."""
 
     offline_s: float
-    """Of no connection, or no edge node."""
+    """Of no connection, of no edge node, or of one that is too slow."""
     silence_s: float
     """Of frames sent without a receipt; longer than an edge node gathers receipts for."""
     return_s: float
@@ -46,8 +49,9 @@ class Reach:
     def update(self, now: float, troubles: Mapping[Why, float], receipt_at: float) -> float:
         """Take in what is wrong and since when, and when the last receipt came.
 
-        Frames that have been sent and have no receipt yet are a trouble (`SILENCE`), though a
-        normal one while it is young. Returns the seconds until time alone may change something.
+        Frames that have been sent and have no receipt yet are a trouble, and so are those that the
+        broker has not acknowledged yet, though a normal one while it is young. Returns the seconds
+        until time alone may change something.
         """
         left_s = {why: since + self._limit_s(why) - now for why, since in troubles.items()}
         lasting = next((why for why, left in left_s.items() if left <= 0), None)
@@ -59,7 +63,7 @@ class Reach:
             return math.inf
         if self.why is not None:
             heard = Why.SILENCE not in troubles or receipt_at > self._left_at
-            back_s = self._return_s(now, good=heard and not troubles.keys() - {Why.SILENCE})
+            back_s = self._return_s(now, good=heard and not troubles.keys() - NORMAL_WHILE_YOUNG)
             return min(back_s, *left_s.values(), math.inf)
         return min(left_s.values(), default=math.inf)
 
@@ -76,6 +80,8 @@ class Reach:
         return left_s
 
     def _limit_s(self, why: Why) -> float:
+        if why is Why.UNANSWERED:
+            return 0.0  # the line says from when on it counts
         return self._patience.silence_s if why is Why.SILENCE else self._patience.offline_s
 
     def _turn(self, why: Why | None) -> None:

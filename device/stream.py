@@ -181,8 +181,10 @@ class Stream:
         self, fallback: Fallback, why: Why, symbols: NDArray[np.uint8], captured_ms: int
     ) -> Entry:
         """Put a frame into the outbox as a caption of our own."""
+        began = time.monotonic()
         with self.stages.measure("decode"):
             (draft,) = fallback.captions.caption([Request(symbols)])
+        fallback.took(time.monotonic() - began)
         local = pack_local(Local(why, draft.confidence, draft.text))
         log.info("%s: %s (%.2f)", self._coding.context.camera, draft.text, draft.confidence)
         self._counters.add("aiflow_local_captions_total", why=why.name.lower())

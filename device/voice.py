@@ -7,7 +7,7 @@ from typing import Final
 
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Session, publish_size
+from aiflow.common.mqtt import OnAccepted, Session, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Kind
 from aiflow.device.camera import Image
@@ -56,20 +56,28 @@ class Voice:
     def say_descriptor(self, descriptor: bytes) -> None:
         self._session.announce(self._descriptor, descriptor)
 
-    def embedding(self, payload: bytes, *, ask_broker: bool = False) -> int:
+    def embedding(
+        self, payload: bytes, *, ask_broker: bool = False, on_accepted: OnAccepted | None = None
+    ) -> int:
         """Publish one payload; the bytes that it costs, 0 if the session takes no more now.
 
         With `ask_broker` it goes with QoS 1, so that a broker that refuses it says so, and may
-        wait at the broker until it expires; else with QoS 0. Counted are the PUBLISH, its topic
-        replaced by the alias, and the PUBACK.
+        wait at the broker until it expires; with `on_accepted` it goes with QoS 1 as well, for the
+        sake of the answer; else with QoS 0. Counted are the PUBLISH, its topic replaced by the
+        alias, and the PUBACK.
         """
-        qos, expiry_s = (1, self._expiry_s) if ask_broker else (0, None)
+        qos = 1 if ask_broker or on_accepted is not None else 0
         if not self._session.publish(
-            self._embedding, payload, qos=qos, alias=True, expiry_s=expiry_s
+            self._embedding,
+            payload,
+            qos=qos,
+            alias=True,
+            expiry_s=self._expiry_s if ask_broker else None,
+            on_accepted=on_accepted,
         ):
             return 0
         kind = Kind(payload[0] & 0x0F).name.lower()
         self._counters.add("aiflow_published_total", kind=kind)
         self._counters.add("aiflow_published_bytes_total", len(payload), kind=kind)
         size = publish_size(0, len(payload), qos=qos, alias=True, expiry=ask_broker)
-        return size + (PUBACK_BYTES if ask_broker else 0)
+        return size + (PUBACK_BYTES if qos else 0)

@@ -38,8 +38,8 @@ class Custody:
     """Which frames are in hand, which are captioned, and which receipts are owed.
 
     Receipts of one stream are gathered for `receipt_every_s`, or until there are enough, and sent
-    as ranges. Any thread may
-    call any method; the ledger is written by the thread that runs the alarms.
+    as ranges, with the `delay_s` of the moment. Any thread may call any method; the ledger is
+    written by the thread that runs the alarms.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Custody:
         counters: Counters,
         *,
         receipt_every_s: float,
+        delay_s: Callable[[], float] = float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
@@ -58,6 +59,7 @@ class Custody:
         self._counters = counters
         self._faults = Faults(counters, "aiflow_storage_errors_total", log)
         self._receipt_every_s = receipt_every_s
+        self._delay_s = delay_s
         self._clock = clock
         self._lock = threading.Lock()
         self._emptied = threading.Condition(self._lock)
@@ -168,6 +170,6 @@ class Custody:
             if self._owed.get(stream) is not owed:
                 return
             del self._owed[stream]
-        for receipt in pack_receipts(owed):
+        for receipt in pack_receipts(owed, self._delay_s()):
             if self._send(stream, receipt):
                 self._counters.add("aiflow_receipts_total")

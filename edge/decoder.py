@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from aiflow.common.captioner import Captions, Draft, Request
 from aiflow.common.messages import REASONS, CloudReply
@@ -17,6 +18,9 @@ from aiflow.edge.arrival import Embedding, LocalCaption
 from aiflow.edge.escalation import Escalations, Question
 from aiflow.edge.policy import Action, Limits, decide
 from aiflow.edge.publisher import Answer, Publisher, Stages
+
+LEARNING: Final = 0.25
+"""How much one frame moves the mean delay."""
 
 
 class Decoder:
@@ -37,6 +41,8 @@ class Decoder:
         self._counters = counters
         self.busy_s = 0.0
         """Time spent decoding since the start, seconds."""
+        self.delay_s = 0.0
+        """From a frame's arrival to its caption at present, seconds: a mean that forgets."""
 
     def caption(self, batch: Sequence[Embedding]) -> None:
         """Caption all frames of a batch and publish what comes of it.
@@ -51,6 +57,11 @@ class Decoder:
         self.busy_s += decode_s
         for frame, draft in zip(batch, drafts, strict=True):
             self._answer(frame, draft, Stages(queue=began - frame.received_at, decode=decode_s))
+            self._took(time.monotonic() - frame.received_at)
+
+    def _took(self, seconds: float) -> None:
+        share = LEARNING if self.delay_s else 1.0
+        self.delay_s += share * (seconds - self.delay_s)
 
     def _answer(self, frame: Embedding, draft: Draft, stages: Stages) -> None:
         state = self._escalations.state()

@@ -76,6 +76,7 @@ class EdgeNode:
             self._alarms,
             counters,
             receipt_every_s=config.receipt_every_s,
+            delay_s=lambda: self._decoder.delay_s,
         )
         keys = {device: read_key(device, path) for device, path in config.device_keys.items()}
         self._streams = Streams(coding.bundle_id, keys, max_streams=config.max_streams)
@@ -262,6 +263,7 @@ class EdgeNode:
                 "escalations_pending": cloud.pending,
                 "cloud_rest_s": round(cloud.rest_s, 3),
                 "decode_s": round(self._decoder.busy_s, 3),
+                "delay_s": round(self._decoder.delay_s, 4),
             },
         )
         self._session.publish(self._topics.edge_stats(self._config.node), stats.to_json())

@@ -290,7 +290,7 @@ class World:
         self.receiver.descriptor("aiflow/pi/door/descriptor", descriptor)
 
     def receipt(self, stream: StreamKey, receipt: bytes) -> bool:
-        self.down.send(lambda: self.sender.receipt(unpack_receipt(receipt), self.now))
+        self.down.send(lambda: self.sender.receipt(unpack_receipt(receipt).ranges, self.now))
         return True
 
     def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:

@@ -77,8 +77,10 @@ def test_context_of_the_page(wire_page: dict[str, bytes]) -> None:
 
 
 def test_other_messages_are_those_of_the_page(wire_page: dict[str, bytes]) -> None:
-    assert wire.pack_receipt([303, 300, 310, 301, 302]) == wire_page["receipt"]
-    assert wire.unpack_receipt(wire_page["receipt"]) == [range(300, 304), range(310, 311)]
+    assert wire.pack_receipt([303, 300, 310, 301, 302], 0.0205) == wire_page["receipt"]
+    receipt = wire.unpack_receipt(wire_page["receipt"])
+    assert receipt.ranges == [range(300, 304), range(310, 311)]
+    assert receipt.delay_s == pytest.approx(0.0205, rel=0.03)
     for name, order in (
         ("refine-order", RefineOrder(300, 1, 1)),
         ("key-order", RefineOrder(300, 0, 0)),
@@ -276,8 +278,8 @@ def test_local_body() -> None:
     for short in (b"", b"\0"):
         with pytest.raises(PayloadTruncated):
             wire.unpack_local(short)
-    with pytest.raises(PayloadMalformed, match="reason 4"):
-        wire.unpack_local(b"\4\xcca red bus")
+    with pytest.raises(PayloadMalformed, match="reason 6"):
+        wire.unpack_local(b"\6\xcca red bus")
 
 
 # Receipts.
@@ -285,7 +287,7 @@ def test_local_body() -> None:
 
 @given(st.sets(st.integers(0, 400), min_size=1))
 def test_receipts_say_exactly_what_they_were_given(sequences: set[int]) -> None:
-    receipts = [wire.unpack_receipt(receipt) for receipt in wire.pack_receipts(sequences)]
+    receipts = [wire.unpack_receipt(receipt).ranges for receipt in wire.pack_receipts(sequences)]
     assert all(len(ranges) <= wire.MAX_RANGES for ranges in receipts)
     told = [sequence for ranges in receipts for run in ranges for sequence in run]
     assert told == sorted(sequences)
@@ -298,11 +300,23 @@ def test_receipt_of_nothing_and_of_too_much() -> None:
         with pytest.raises(PayloadMalformed):
             wire.pack_receipt(sequences)
     top = [2**40 - 1]
-    assert wire.unpack_receipt(wire.pack_receipt(top)) == [range(2**40 - 1, 2**40)]
+    assert wire.unpack_receipt(wire.pack_receipt(top)).ranges == [range(2**40 - 1, 2**40)]
 
 
 def test_receipt_of_a_huge_range_is_cheap() -> None:
-    assert wire.unpack_receipt(bytes.fromhex("14 00 feffffffff1f")) == [range(2**40 - 1)]
+    payload = bytes.fromhex("14 00 00 feffffffff1f")
+    assert wire.unpack_receipt(payload).ranges == [range(2**40 - 1)]
+
+
+@given(st.floats(0, 60))
+def test_delays_are_known_to_within_some_percent(delay_s: float) -> None:
+    told_s = wire.unpack_receipt(wire.pack_receipt([1], delay_s)).delay_s
+    assert told_s == pytest.approx(delay_s, rel=0.05, abs=1e-4)
+
+
+def test_a_delay_beyond_all_measure_is_the_longest_one() -> None:
+    assert wire.unpack_receipt(wire.pack_receipt([1], 1e9)).delay_s == pytest.approx(62.8, rel=0.01)
+    assert wire.unpack_receipt(wire.pack_receipt([1], -1.0)).delay_s == 0.0
 
 
 @pytest.mark.parametrize(
@@ -310,13 +324,14 @@ def test_receipt_of_a_huge_range_is_cheap() -> None:
     [
         ("", PayloadTruncated),
         ("14", PayloadTruncated),
-        ("14 01", PayloadTruncated),
-        ("14 01 00 01", PayloadTruncated),
-        ("24 01 00", UnknownVersion),
-        ("15 01 00", PayloadMalformed),
-        ("14 01 00 00 00", PayloadMalformed),
-        ("14 01 ffffffffff1f", PayloadMalformed),
-        ("14" + "0100" * 65, PayloadMalformed),
+        ("14 40", PayloadTruncated),
+        ("14 40 01", PayloadTruncated),
+        ("14 40 01 00 01", PayloadTruncated),
+        ("24 40 01 00", UnknownVersion),
+        ("15 40 01 00", PayloadMalformed),
+        ("14 40 01 00 00 00", PayloadMalformed),
+        ("14 40 01 ffffffffff1f", PayloadMalformed),
+        ("14 40" + "0100" * 65, PayloadMalformed),
         ("14" + "00" * 800, PayloadMalformed),
     ],
 )

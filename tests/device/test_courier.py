@@ -10,7 +10,7 @@ import pytest
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
-from aiflow.common.wire import Why
+from aiflow.common.wire import Receipt, Why
 from aiflow.device import courier as module
 from aiflow.device.courier import MAX_POSTED, Courier
 from aiflow.device.reach import Patience, Reach
@@ -96,7 +96,7 @@ def test_sleeps_until_something_happens_or_is_due(
     wait_until(lambda: sender.steps == 1, "the connection does not wake it")
     events: list[Callable[[], None]] = [
         courier.wake,
-        lambda: courier.receipt("door", [range(3)]),
+        lambda: courier.receipt("door", Receipt([range(3)])),
         lambda: courier.node("e2", online=True),
     ]
     for number, event in enumerate(events, start=2):
@@ -128,7 +128,7 @@ def test_what_others_say_is_bounded(
     connect(courier)
     wait_until(lambda: not courier._posted, "not connected")
     for _ in range(MAX_POSTED + 7):
-        courier.receipt("door", [range(1)])
+        courier.receipt("door", Receipt([range(1)]))
     courier.disconnected()
     assert counters.value("aiflow_orders_dropped_total") == 7
     assert len(courier._posted) == MAX_POSTED + 1

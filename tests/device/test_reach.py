@@ -24,7 +24,8 @@ def test_a_short_trouble_changes_nothing(reach: Reach) -> None:
 
 
 @pytest.mark.parametrize(
-    "why, limit_s", [(Why.DISCONNECTED, 1), (Why.NO_NODE, 1), (Why.SILENCE, 5)]
+    "why, limit_s",
+    [(Why.DISCONNECTED, 1), (Why.NO_NODE, 1), (Why.SLOW, 1), (Why.SILENCE, 5), (Why.UNANSWERED, 0)],
 )
 def test_a_lasting_trouble_is_the_reason(reach: Reach, why: Why, limit_s: float) -> None:
     reach.update(10, {why: 10}, NEVER)
@@ -57,4 +58,14 @@ def test_what_is_sent_after_a_silence_must_get_a_receipt(reach: Reach) -> None:
 def test_frames_on_their_way_are_no_trouble(reach: Reach) -> None:
     for second in range(100):
         reach.update(second, {Why.SILENCE: second - 2}, second - 2.5)
+    assert reach.why is None
+
+
+def test_a_question_on_its_way_is_no_trouble_until_its_answer_is_overdue(reach: Reach) -> None:
+    assert reach.update(10, {Why.UNANSWERED: 10.8}, NEVER) == pytest.approx(0.8)
+    reach.update(10.8, {Why.UNANSWERED: 10.8}, NEVER)
+    assert reach.why is Why.UNANSWERED
+    assert reach.update(12, {}, NEVER) == 3
+    assert reach.update(13, {Why.UNANSWERED: 13.8}, NEVER) == pytest.approx(0.8)
+    reach.update(15, {Why.UNANSWERED: 15.8}, NEVER)
     assert reach.why is None

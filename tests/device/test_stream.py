@@ -249,13 +249,15 @@ def test_out_of_reach_the_device_captions_by_itself(
     new_stream: Callable[..., Stream], new_frame: NewFrame, bundle: Bundle, counters: Counters
 ) -> None:
     nano, why = FakeNano(), [None, Why.SILENCE, Why.SILENCE, None]
-    stream = new_stream(layers=1, fallback=Fallback(nano, lambda: why.pop(0)))
+    took: list[float] = []
+    stream = new_stream(layers=1, fallback=Fallback(nano, lambda: why.pop(0), took.append))
     assert opened(stream.offer(new_frame(100))).kind is Kind.KEY
     entry = stream.offer(new_frame(100))
     assert entry is not None, "although the picture is the same"
     packet = opened(entry)
     assert packet.kind is Kind.LOCAL
     assert unpack_local(packet.body) == Local(Why.SILENCE, 0.8, "a red bus")
+    assert len(took) == 1
     assert nano.shapes == [(bundle.tokens, bundle.dims)], "here all tokens cost nothing"
     assert stream.offer(new_frame(100)) is None, "a still scene"
     assert opened(stream.offer(new_frame(100))).kind is Kind.KEY, "an edge node is back"
@@ -265,7 +267,7 @@ def test_out_of_reach_the_device_captions_by_itself(
 def test_a_caption_that_cannot_be_stored_is_made_again(
     new_stream: Callable[..., Stream], new_frame: NewFrame, shelf: FakeShelf
 ) -> None:
-    stream = new_stream(fallback=Fallback(FakeNano(), lambda: Why.ASKED))
+    stream = new_stream(fallback=Fallback(FakeNano(), lambda: Why.ASKED, lambda _: None))
     shelf.full = True
     with pytest.raises(StorageError):
         stream.offer(new_frame(100))

@@ -40,7 +40,7 @@ class Desk:
             action()
 
     def _send(self, stream: StreamKey, receipt: bytes) -> bool:
-        self.receipts.append((stream, unpack_receipt(receipt)))
+        self.receipts.append((stream, unpack_receipt(receipt).ranges))
         return True
 
 

@@ -263,7 +263,7 @@ def test_from_embedding_to_caption_and_receipt(world: World, camera: FakeCamera)
     assert retained.get(timeout=PATIENCE_S).sequence == 1
     receipted = set[int]()
     while receipted != {1, 2, 3}:
-        for run in unpack_receipt(receipts.get(timeout=PATIENCE_S)[1]):
+        for run in unpack_receipt(receipts.get(timeout=PATIENCE_S)[1]).ranges:
             receipted.update(run)
     late_comer = world.client("late-comer").captions("caption")
     assert late_comer.get(timeout=PATIENCE_S).sequence == 3
@@ -280,7 +280,7 @@ def test_a_frame_sent_again_is_receipted_again_and_not_captioned(
     device.wait_for(device.listen("aiflow/edge/+/available"), b"online")
     for _ in range(2):
         device.send(camera.topic("embedding"), camera.key_frame(1))
-        assert unpack_receipt(receipts.get(timeout=PATIENCE_S)[1]) == [range(1, 2)]
+        assert unpack_receipt(receipts.get(timeout=PATIENCE_S)[1]).ranges == [range(1, 2)]
     assert captions.get(timeout=PATIENCE_S).sequence == 1
     assert captions.empty()
 
@@ -386,7 +386,7 @@ def test_a_clean_end_says_offline_and_leaves_statistics(world: World, camera: Fa
     captions.get(timeout=PATIENCE_S)
     node.close()
     home.wait_for(available, b"offline")
-    assert unpack_receipt(receipts.get(timeout=PATIENCE_S)[1]) == [range(1, 2)]
+    assert unpack_receipt(receipts.get(timeout=PATIENCE_S)[1]).ranges == [range(1, 2)]
     message = EdgeStats.from_json(stats.get(timeout=PATIENCE_S)[1])
     assert message.counters['aiflow_captions_total{tier="edge",type="new"}'] == 1
     assert (message.values["streams"], message.values["in_hand"]) == (1, 0)
@@ -449,7 +449,7 @@ def test_kill_9_loses_no_frame(world: World, tmp_path: Path, camera: FakeCamera)
     unreceipted = set(range(40))
 
     def receipt(_topic: str, payload: bytes, _properties: Properties) -> None:
-        for run in unpack_receipt(payload):
+        for run in unpack_receipt(payload).ranges:
             unreceipted.difference_update(run)
 
     device.session.subscribe(camera.topic("receipt"), 1, receipt)

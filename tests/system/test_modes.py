@@ -63,6 +63,24 @@ def test_the_device_captions_while_the_link_is_cut_and_goes_back_after(system: S
     assert "within reach again" in log.read_text()
 
 
+def test_a_link_that_falls_silent_is_noticed_by_the_answers_that_do_not_come(
+    system: System,
+) -> None:
+    system.start("device", "edge")
+    system.wait_for_captions(5)
+    cut_at = time.time()
+    system.link.cut()
+    log = system.folder / "device.log"
+    wait_until(lambda: "no answer from the broker" in log.read_text(), 10, "the device says so")
+    wait_until(lambda: " (0." in log.read_text(), 10, "and captions by itself")
+    healed_at = time.time()
+    system.link.heal()
+    wait_until(lambda: bool(of_tier(system, "edge", healed_at)), START_S, "the edge captions again")
+    first = min(of_tier(system, "device", cut_at), key=lambda one: one.timestamp)
+    assert first.timestamp - cut_at < 4, "far sooner than by the receipts that do not come"
+    assert "no answer from the broker" in first.reason
+
+
 def test_a_device_without_an_edge_node_publishes_by_itself(system: System) -> None:
     system.mode("device")
     system.start("device")

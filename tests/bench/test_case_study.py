@@ -1,0 +1,108 @@
+"""The case study: its arithmetic, and one short run of each kind of system."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
+
+from aiflow.bench import case_page, case_study
+from aiflow.bench.case_model import projected_s
+from aiflow.bench.case_study import Seen, goals, observe, summary
+from aiflow.bench.link import LinkSpec
+from aiflow.bench.upload import Picture
+from aiflow.common.messages import Caption, CaptionBytes, Latency
+
+PARTS = {
+    "camera": 0.02, "encode": 0.01, "compress": 0.001, "jpeg_code": 0.004, "jpeg_read": 0.005,
+    "matched_code": 0.01, "matched_read": 0.001, "nano": 0.01, "edge": 0.02, "cloud": 0.05,
+    "verify": 0.01, "hop": 0.002, "wan": 0.03,
+}  # fmt: skip
+
+
+def caption(number: int, tier: str = "edge", kind: str = "new") -> Caption:
+    return Caption.model_validate(
+        {
+            "id": str(number),
+            "device": "demo",
+            "camera": "street",
+            "timestamp": 1000.0 + number,
+            "type": kind,
+            "text": "a red bus",
+            "confidence": 0.5,
+            "tier": tier,
+            "mode": "cascade",
+            "bytes": CaptionBytes(embedding=20, uplink=30),
+            "latency_s": Latency(decode=0.02, total=0.1),
+            "bundle": "ab" * 32,
+            "late": False,
+            "sequence": number,
+        }
+    )
+
+
+def test_the_model_is_the_sum_of_the_parts() -> None:
+    spec = LinkSpec.parse("10KB/s,100ms")
+    assert projected_s("cascade", 30, spec, PARTS) == pytest.approx(
+        0.02 + 2 * 0.002 + 0.01 + 0.001 + 0.02 + 30 / 10_000 + 0.05
+    )
+    picture = projected_s("cloud-jpeg", 30_000, spec, PARTS)
+    assert picture == pytest.approx(
+        0.02 + 2 * 0.002 + 0.004 + 0.005 + 0.01 + 0.05 + 0.03 + 3.0 + 0.05
+    )
+
+
+def test_a_row_leaves_out_the_warm_up_and_knows_the_last_word() -> None:
+    seen = Seen(uplink_bytes=21.0)
+    for number in range(12):
+        seen.first[str(number)] = (9.0 if number < 3 else 0.1, caption(number))
+        seen.last[str(number)] = (0.3, caption(number, "cloud", "update"))
+    row = summary("cascade", "25KB/s,50ms", seen)
+    assert (row["frames"], row["latency_p50_s"], row["final_p50_s"]) == (9, 0.1, 0.3)
+    assert row["tiers"] == {"cloud": 9}
+    assert row["stages"] == {"decode": 0.02, "total": 0.1}
+    assert row["live_f1"] is None
+
+
+def figures() -> dict[str, Any]:
+    rows = [
+        {
+            "system": system, "link": link, "latency_p50_s": 2.0 if "cloud" in system else 0.1,
+            "latency_p95_s": 0.2, "projected_s": 0.1, "uplink_bytes_mean": 20.0, "cider": 4.5,
+            "fact_f1": 0.99, "tiers": {"edge": 3},
+        }
+        for link in case_study.LINKS
+        for system in (*case_study.MODES, *case_study.UPLOADS)
+    ]  # fmt: skip
+    return {
+        "rows": rows,
+        "parts_s": PARTS,
+        "switch": {"own_caption_s": [1.0, 2.5], "back_s": [3.0, 4.0]},
+    }
+
+
+def test_goals_look_at_the_worst() -> None:
+    reached = {goal.what: (goal.value, goal.reached) for goal in goals(figures())}
+    assert reached["own caption after a silent cut, s (worst)"] == (2.5, False)
+    assert reached["edge's caption after it heals, s (worst)"] == (4.0, True)
+    assert reached["cascade's p50 over cloud JPEG's, 25KB/s,50ms"] == (pytest.approx(0.05), True)
+    page = case_page.table(figures(), goals(figures()))
+    assert "| JPEG to the cloud " in page
+    assert "0.100 / 0.200" in page
+
+
+@pytest.mark.parametrize(
+    "system, picture",
+    [("split", None), ("cloud-jpeg", Picture(codec="jpeg", size=(160, 120), quality=50))],
+)
+def test_a_short_run(system: str, picture: Picture | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(case_study, "FRAMES", 2)
+    monkeypatch.setattr(case_study, "WARM_UP", 1)
+    seen = observe(system, LinkSpec.parse("1.25MB/s,20ms"), picture, 3)
+    row = summary(system, "1.25MB/s,20ms", seen)
+    assert row["frames"] >= 2
+    assert list(row["tiers"]) == ["edge" if picture is None else "cloud"]
+    assert row["live_f1"] > 0.5
+    assert 5 < row["uplink_bytes_mean"] < (200 if picture is None else 50_000)
