@@ -33,10 +33,10 @@ from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request
 from aiflow.common.codec import compress
 from aiflow.common.config import Broker
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BrokerUnreachable
 from aiflow.common.mqtt import Session
 from aiflow.common.street.animation import Street
-from aiflow.device.encoder import Encoder
 
 CAMERA_PICTURE: Final = Picture(codec="jpeg", size=(640, 480), quality=75)
 CANDIDATES: Final = (

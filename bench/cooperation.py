@@ -24,10 +24,10 @@ from aiflow.bench.tables import Goal, goal_table, markdown
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request
 from aiflow.common.codec import compress
+from aiflow.common.encoder import Encoder
 from aiflow.common.mqtt import publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Context, Escalation, Kind, Packet, pack, pack_escalation
-from aiflow.device.encoder import Encoder
 from aiflow.training.calibrate import expected_calibration_error
 
 SCENES: Final = 1500

@@ -17,9 +17,9 @@ from aiflow.bench.painters import Painters
 from aiflow.bench.quality_page import Told, draw, table
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
+from aiflow.common.encoder import Encoder
 from aiflow.common.runtime import LiteRtModel, Model, OnnxModel
 from aiflow.common.street.world import street
-from aiflow.device.encoder import Encoder
 
 SPLITS = ("test", "hard", "heldout")
 TIERS = {"device": "nano", "edge": "edge", "cloud": "cloud"}

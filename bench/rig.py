@@ -22,8 +22,8 @@ from aiflow.bench.scenes import View
 from aiflow.bench.search import Ground, Scored, search
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner
+from aiflow.common.encoder import Encoder
 from aiflow.common.street.scene import Scene
-from aiflow.device.encoder import Encoder
 
 THREADS: Final = 2
 CAMERA_QUALITY: Final = 75

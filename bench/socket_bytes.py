@@ -116,5 +116,6 @@ def _voice(session: Session, topics: Topics) -> Voice:
         CAMERA,
         counters=Counters(),
         expiry_s=SendingConfig().expiry_s,
+        allow_images=False,
         describe=undescribed,
     )

@@ -23,11 +23,11 @@ from aiflow.bench.baselines import images
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.config import Broker
+from aiflow.common.encoder import Encoder
 from aiflow.common.messages import Caption, CaptionBytes, Latency
 from aiflow.common.mqtt import Properties, Reason, Session
 from aiflow.common.signals import caught_signals
 from aiflow.device.camera import Frame, open_camera
-from aiflow.device.encoder import Encoder
 
 _STAMP = struct.Struct(">d")
 """In front of each picture: when it was taken, seconds since 1970."""

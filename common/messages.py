@@ -87,7 +87,7 @@ class Descriptor(Message):
     width: int = Field(ge=1, le=65_535, description="of the camera's frames, pixels")
     height: int = Field(ge=1, le=65_535)
     synthetic: bool = False
-    mode: Literal["auto", "device", "split", "cascade"] = Field(
+    mode: Literal["auto", "device", "split", "cascade", "image"] = Field(
         default="auto", description="split: the cloud is never asked"
     )
     software: str = Field(max_length=64)

@@ -1,11 +1,11 @@
 """Embedding payloads: one frame of one stream, checked against that stream.
 
-    key, refine, local                        delta
+    key, refine, local, image                 delta
     byte 0      version | kind                byte 0      version | kind
     2 bytes     bundle tag                    1 byte      reference's sequence, its last 8 bits
     varint      sequence                      varint      sequence - reference's sequence
     varint      capture time, ms since epoch  varint      capture time - reference's, ms
-    1 byte      layers (not in a local)
+    1 byte      layers (of key and refine)
     rest        body                          rest        body
     2 or 8      trailer                       2 or 8      trailer
 
@@ -37,6 +37,8 @@ from aiflow.common.errors import (
 from aiflow.common.fields import Reader, check_version, first_byte, name_bytes, utf8, varint
 
 MAX_PAYLOAD_BYTES: Final = 4096
+MAX_IMAGE_BYTES: Final = 262_144
+"""Of a payload that holds a picture."""
 MAX_CAPTION_BYTES: Final = 1000
 MAX_LAYERS: Final = 15
 TAG_BYTES: Final = 2
@@ -65,6 +67,13 @@ class Kind(IntEnum):
     """Further layers of a frame already sent."""
     LOCAL = 3
     """A caption that the device made itself."""
+    IMAGE = 7
+    """The picture itself, as JPEG; only from a device whose owner lets pixels leave."""
+
+
+KINDS: Final = frozenset(Kind)
+UNLAYERED: Final = frozenset({Kind.LOCAL, Kind.IMAGE})
+JPEG_START: Final = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,8 @@ class Packet:
 
     `bundle_tag` has 2 bytes, `sequence` is below 2**40, `captured_ms` (since the epoch of the
     session) below 2**45. `reference` is the frame that a delta was made against: an earlier one,
-    captured no later, with the same tag and layers. A local packet has no layers; it keeps the
-    defaults.
+    captured no later, with the same tag and layers. A local packet and an image have no layers;
+    they keep the defaults.
     """
 
     kind: Kind
@@ -177,8 +186,9 @@ def pack(packet: Packet, context: Context) -> bytes:
         _header(packet) if packet.reference is None else _delta_header(packet, packet.reference)
     )
     content = first_byte(packet.kind) + header + packet.body
-    if len(content) + context.trailer_bytes > MAX_PAYLOAD_BYTES:
-        raise PayloadMalformed(f"payload of over {MAX_PAYLOAD_BYTES} bytes")
+    most = _most_bytes(packet.kind)
+    if len(content) + context.trailer_bytes > most:
+        raise PayloadMalformed(f"payload of over {most} bytes")
     return content + context.trailer(content, packet.reference)
 
 
@@ -262,7 +272,7 @@ def _header(packet: Packet) -> bytes:
         + varint(packet.sequence, SEQUENCE_LIMIT, "sequence")
         + varint(packet.captured_ms, CAPTURED_LIMIT_MS, "capture time")
     )
-    if packet.kind is not Kind.LOCAL:
+    if packet.kind not in UNLAYERED:
         header += bytes([layer_map(packet.first_layer, packet.layers)])
     return header
 
@@ -278,8 +288,9 @@ def _delta_header(packet: Packet, reference: Header) -> bytes:
 
 def _check_start(payload: bytes, trailer_bytes: int) -> int:
     """The number of the kind, having checked length and version."""
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise PayloadMalformed(f"payload of {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES}")
+    most = _most_bytes(payload[0] & 0x0F if payload else Kind.KEY)
+    if len(payload) > most:
+        raise PayloadMalformed(f"payload of {len(payload)} bytes; at most {most}")
     kind_number = check_version(payload)
     least = 4 if kind_number == Kind.DELTA else 3 + TAG_BYTES
     if len(payload) < least + trailer_bytes:
@@ -288,7 +299,7 @@ def _check_start(payload: bytes, trailer_bytes: int) -> int:
 
 
 def _unpack(payload: bytes, trailer_bytes: int, kind_number: int) -> Packet:
-    if kind_number > Kind.LOCAL:
+    if kind_number not in KINDS:
         raise PayloadMalformed(f"kind {kind_number} is no embedding payload")
     kind = Kind(kind_number)
     reader = Reader(payload[:-trailer_bytes], 1)
@@ -296,7 +307,7 @@ def _unpack(payload: bytes, trailer_bytes: int, kind_number: int) -> Packet:
     sequence = reader.varint(SEQUENCE_LIMIT, "sequence")
     captured_ms = reader.varint(CAPTURED_LIMIT_MS, "capture time")
     first_layer, layers = 0, 1
-    if kind is not Kind.LOCAL:
+    if kind not in UNLAYERED:
         first_layer, layers = read_layer_map(reader.byte("layer map"))
     packet = Packet(kind, tag, sequence, captured_ms, reader.rest(), first_layer, layers)
     _check_kind(packet)
@@ -337,7 +348,13 @@ def _check_kind(packet: Packet) -> None:
         raise PayloadMalformed(f"{reference} of frame {packet.sequence}")
     if (packet.first_layer > 0) != (kind is Kind.REFINE):
         raise PayloadMalformed(f"a {kind.name} from layer {packet.first_layer}")
+    if kind in UNLAYERED and packet.layers != 1:
+        raise PayloadMalformed(f"a {kind.name} with {packet.layers} layers")
     if kind is Kind.LOCAL:
-        if packet.layers != 1:
-            raise PayloadMalformed(f"a LOCAL with {packet.layers} layers")
         unpack_local(packet.body)
+    if kind is Kind.IMAGE and not packet.body.startswith(JPEG_START):
+        raise PayloadMalformed(f"frame {packet.sequence} says it is an image, and is no JPEG")
+
+
+def _most_bytes(kind_number: int) -> int:
+    return MAX_IMAGE_BYTES if kind_number == Kind.IMAGE else MAX_PAYLOAD_BYTES

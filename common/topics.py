@@ -2,9 +2,9 @@
 
     <prefix>/<device>/available                      online / offline (will)
     <prefix>/<device>/stats
-    <prefix>/<device>/<camera>/<leaf>                leaf: status, descriptor, embedding, refine,
-                                                     receipt, caption, event, enabled/set,
-                                                     enabled/state
+    <prefix>/<device>/<camera>/<leaf>                leaf: status, descriptor, embedding, image,
+                                                     refine, receipt, caption, event,
+                                                     enabled/set, enabled/state
     <prefix>/edge/<node>/available|stats|reply
     <prefix>/cloud/<pool>/request
     $share/<pool>/<prefix>/cloud/<pool>/request      the same, taken by one worker each
@@ -28,6 +28,7 @@ CAMERA_LEAVES: Final = frozenset(
         "status",
         "descriptor",
         "embedding",
+        "image",
         "refine",
         "receipt",
         "caption",
@@ -108,6 +109,9 @@ class Topics:
     def embedding(self, device: str, camera: str) -> str:
         return self._camera(device, camera, "embedding")
 
+    def image(self, device: str, camera: str) -> str:
+        return self._camera(device, camera, "image")
+
     def refine(self, device: str, camera: str) -> str:
         return self._camera(device, camera, "refine")
 
@@ -165,6 +169,10 @@ class Topics:
     @property
     def any_embedding(self) -> str:
         return self._any_camera("embedding")
+
+    @property
+    def any_image(self) -> str:
+        return self._any_camera("image")
 
     @property
     def any_caption(self) -> str:

@@ -30,6 +30,7 @@ from aiflow.device.gate import Gate
 from aiflow.device.herald import Herald
 from aiflow.device.local import TIER, Fallback, Nano
 from aiflow.device.outbox import Entry, Outbox
+from aiflow.device.pixels import Pixels
 from aiflow.device.predictor import Predictor
 from aiflow.device.reach import Patience, Reach
 from aiflow.device.sender import Publishes, Sender, Tells
@@ -76,6 +77,7 @@ class Assembly:
         self._key = read_key(config.key_file)
         self._layers = _layers(config.layers, bundle)
         self._nano = _nano(config, bundle)
+        self._pixels = _pixels(config)
 
     def camera(
         self,
@@ -129,7 +131,7 @@ class Assembly:
     ) -> Stream:
         fallback = _fallback(self._config.mode, self._nano, reach, self._courier.captioned)
         tables, tag = self._bundle.tables, self._bundle.tag
-        coding = Coding(tables, tag, context, camera.budget_bytes_frame, fallback)
+        coding = Coding(tables, tag, context, camera.budget_bytes_frame, fallback, self._pixels)
         gate = Gate(**self._config.gate.model_dump(exclude={"symbols"}))
         return Stream(gate, budget, self._encoder, coding, shelf, self._counters)
 
@@ -141,12 +143,15 @@ class Assembly:
             camera.name,
             counters=self._counters,
             expiry_s=self._config.sending.expiry_s,
+            allow_images=self._config.allow_images,
             describe=partial(self._descriptor, camera, epoch_ms),
         )
 
     def _identity(self) -> str:
         """Whatever a payload is bound to besides camera and session; of the key a fingerprint."""
         identity = f"{self._config.device} {self._bundle.id} {_authentication(self._key)}"
+        if self._config.allow_images:
+            identity += " images"  # without them no frame of a session that had some is sent
         if self._key is None:
             return identity
         return f"{identity} {hashlib.sha256(b'aiflow key ' + self._key).hexdigest()[:16]}"
@@ -238,10 +243,16 @@ def _nano(config: DeviceConfig, bundle: Bundle) -> Nano | None:
     return None
 
 
+def _pixels(config: DeviceConfig) -> Pixels | None:
+    if config.mode != "image":
+        return None
+    return Pixels(allowed=config.allow_images, **config.image.model_dump())
+
+
 def _fallback(
     mode: str, nano: Nano | None, reach: Reach, took: Callable[[float], None]
 ) -> Fallback | None:
-    if nano is None or mode in {"split", "cascade"}:
+    if nano is None or mode in {"split", "cascade", "image"}:
         return None
     return Fallback(nano, lambda: Why.ASKED if mode == "device" else reach.why, took)
 

@@ -143,6 +143,17 @@ class FallbackConfig(Section):
     )
 
 
+class ImageConfig(Section):
+    """Pictures, where the owner lets them leave."""
+
+    quality: Annotated[int, Field(ge=10, le=100)] = Field(
+        default=75, description="quality of their JPEG"
+    )
+    max_width: Annotated[int, Field(ge=16, le=4096)] = Field(
+        default=640, description="width in pixels to which wider frames are reduced"
+    )
+
+
 class DeviceConfig(Section):
     """Everything that the owner of a device may set."""
 
@@ -156,10 +167,11 @@ class DeviceConfig(Section):
     layers: Annotated[int, Field(ge=1, le=15)] | None = Field(
         default=None, description="how many layers of tokens to send at once; unset, all"
     )
-    mode: Literal["auto", "device", "split", "cascade"] = Field(
+    mode: Literal["auto", "device", "split", "cascade", "image"] = Field(
         default="auto",
         description="who captions: device: this device alone; split: device and edge; cascade: "
-        "device, edge and cloud; auto: cascade, and this device when no edge node is within reach",
+        "device, edge and cloud; auto: cascade, and this device when no edge node is within reach; "
+        "image: the edge, from pictures, if allow_images",
     )
     camera: tuple[CameraConfig, ...] = Field(
         min_length=1, max_length=64, description="the cameras, each a [[camera]] section"
@@ -176,8 +188,9 @@ class DeviceConfig(Section):
         "node needs the same key",
     )
     allow_images: bool = Field(
-        default=False, description="whether pixels may leave the device; nothing sends them yet"
+        default=False, description="whether pixels may leave the device; only mode image sends them"
     )
+    image: ImageConfig = Field(default=ImageConfig(), description="pictures of mode image")
     stats_every_s: Annotated[float, Field(ge=1)] = Field(
         default=60.0, description="seconds between two messages of statistics"
     )

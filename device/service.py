@@ -9,6 +9,7 @@ import queue
 import cv2
 
 from aiflow.common.bundle import Bundle
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import AiflowError
 from aiflow.common.metrics import Counters
 from aiflow.common.notify import Notifier
@@ -16,7 +17,6 @@ from aiflow.common.signals import caught_signals
 from aiflow.common.watchdog import Watchdog
 from aiflow.device.config import DeviceConfig, outbox_path
 from aiflow.device.daemon import Device
-from aiflow.device.encoder import Encoder
 from aiflow.device.outbox import Outbox
 
 log = logging.getLogger(__name__)

@@ -23,21 +23,25 @@ from numpy.typing import NDArray
 
 from aiflow.common.captioner import Request
 from aiflow.common.codec import Tables, compress
+from aiflow.common.encoder import Encoding
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import Context, Kind, Local, Packet, RefineOrder, Why, pack, pack_local
 from aiflow.device.budget import Budget
 from aiflow.device.camera import Frame, Image
-from aiflow.device.encoder import Encoding
 from aiflow.device.gate import Gate
 from aiflow.device.local import Fallback
 from aiflow.device.outbox import Entry
+from aiflow.device.pixels import Pixels
 from aiflow.device.stages import Stages
 
 log = logging.getLogger(__name__)
 
 MAX_RECENT: Final = 64
 """Most encodings kept for refine orders; a few hundred bytes each."""
+
+
+NO_SYMBOLS: Final = np.zeros((0, 1), np.uint8)
 
 
 class Shelf(Protocol):
@@ -64,6 +68,8 @@ class Coding:
     """With fewer layers than the budget allows if a payload would be longer."""
     fallback: Fallback | None = None
     """Without one, frames always go to an edge node."""
+    pixels: Pixels | None = None
+    """With it, frames go as pictures."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +134,8 @@ class Stream:
             reason = self._gate.look(frame.image, now)
         if reason is None:
             return None
+        if self._coding.pixels is not None:
+            return self._picture(self._coding.pixels, frame, now)
         with self.stages.measure("encode"):
             symbols = self._encoder.encode(frame.image).symbols
         self.encoded += 1
@@ -141,6 +149,19 @@ class Stream:
         else:
             entry = self._store(symbols, thrift.layers, captured_ms)
         self._gate.accepted(sent, now)
+        self.budget.taken()
+        self.accepted += 1
+        return entry
+
+    def _picture(self, pixels: Pixels, frame: Frame, now: float) -> Entry:
+        """Put a frame into the outbox as it is. Nothing is encoded: its pixels decided."""
+        with self.stages.measure("compress"):
+            jpeg = pixels.jpeg(frame.image)
+        captured_ms = self._captured_ms(frame)
+        entry = self._put(
+            lambda sequence: self._pack(Kind.IMAGE, sequence, captured_ms, jpeg, 0, 1)
+        )
+        self._gate.accepted(NO_SYMBOLS, now)
         self.budget.taken()
         self.accepted += 1
         return entry

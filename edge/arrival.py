@@ -58,6 +58,17 @@ class Embedding(Arrival):
     """Whether the device's mode lets the cloud be asked."""
     refined: bool = False
     """It adds layers to a frame that was captioned without them."""
+    pictured: bool = False
+    """It came as a picture, and was encoded here."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture(Arrival):
+    """A frame that came as a picture."""
+
+    jpeg: bytes
+    header: Header
+    context: Context
 
 
 @dataclass(frozen=True, slots=True, eq=False)

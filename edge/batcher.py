@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiflow.common.batches import Batches
-from aiflow.edge.arrival import Embedding
+from aiflow.edge.arrival import Embedding, Picture
+
+Waiting = Embedding | Picture
 
 
-def batcher(max_waiting: int) -> Batches[Embedding]:
+def batcher(max_waiting: int) -> Batches[Waiting]:
     """A queue of at most so many frames."""
     return Batches(max_waiting, victim=oldest_of_camera)
 
 
-def oldest_of_camera(waiting: Sequence[Embedding], newcomer: Embedding) -> int:
+def oldest_of_camera(waiting: Sequence[Waiting], newcomer: Waiting) -> int:
     """Index of the newcomer's camera's oldest frame; where none waits, of the oldest of all."""
     camera = newcomer.key.stream[:2]
     for index, frame in enumerate(waiting):

@@ -74,7 +74,7 @@ class Decoder:
             text=draft.text,
             confidence=draft.confidence,
             tier="edge",
-            mode="cascade" if escalate else "split",
+            mode="image" if frame.pictured else "cascade" if escalate else "split",
             reason=decision.reason,
             stages=stages,
             update=frame.refined,

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 from aiflow import __version__
 from aiflow.common.captioner import Captions
-from aiflow.common.errors import AiflowError
+from aiflow.common.errors import AiflowError, PayloadError
 from aiflow.common.messages import CloudReply, EdgeStats
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session, Will
@@ -25,12 +25,13 @@ from aiflow.common.topics import Topics
 from aiflow.common.watchdog import Pulse
 from aiflow.common.wire import RefineOrder, pack_refine_order
 from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import Embedding, LocalCaption, StreamKey
-from aiflow.edge.batcher import batcher
+from aiflow.edge.arrival import Embedding, LocalCaption, Picture, StreamKey
+from aiflow.edge.batcher import Waiting, batcher
 from aiflow.edge.config import EdgeConfig, read_key
 from aiflow.edge.custody import Custody
 from aiflow.edge.decoder import Decoder, cloud_answer, local_answer
 from aiflow.edge.escalation import Escalations, Pool, Question
+from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.policy import Limits
 from aiflow.edge.publisher import Publisher
@@ -54,10 +55,12 @@ class EdgeNode:
         coding: Coding,
         threshold: float,
         captions: Captions,
+        eyes: Eyes,
         ledger: Ledger,
     ) -> None:
         """Raises ConfigError when a key or certificate file cannot be used."""
         self._config = config
+        self._eyes = eyes
         self._topics = topics = Topics(config.broker.prefix)
         self._began = time.monotonic()
         self.counters = counters = Counters()
@@ -128,6 +131,7 @@ class EdgeNode:
         session.subscribe(topics.any_descriptor, 1, self._on_descriptor)
         session.subscribe(topics.edge_reply(node), 1, self._on_reply)
         session.subscribe(topics.any_embedding, 1, self._on_embedding)
+        session.subscribe(topics.any_image, 1, self._on_embedding)
         # After the subscriptions: it makes devices send what was not receipted.
         session.announce(topics.edge_available(node), b"online")
         for thread in self._threads:
@@ -177,6 +181,12 @@ class EdgeNode:
     # What the receiver hands on, on the network thread.
 
     def embedding(self, frame: Embedding) -> None:
+        self._wait(frame)
+
+    def picture(self, frame: Picture) -> None:
+        self._wait(frame)
+
+    def _wait(self, frame: Waiting) -> None:
         dropped = self._waiting.put(frame)
         if dropped is not None:
             reason = "closing" if dropped is frame else "queue_full"
@@ -213,11 +223,26 @@ class EdgeNode:
 
     def _decode(self) -> None:
         while batch := self._taken():
-            if not self._guarded("decode", partial(self._decoder.caption, batch)):
+            if not self._guarded("decode", partial(self._caption, batch)):
                 for frame in batch:
                     self._custody.release(frame.key)
 
-    def _taken(self) -> list[Embedding]:
+    def _caption(self, batch: Sequence[Waiting]) -> None:
+        self._decoder.caption([frame for one in batch if (frame := self._seen(one)) is not None])
+
+    def _seen(self, frame: Waiting) -> Embedding | None:
+        """A picture as the embedding that it stands for; None if it is none."""
+        if isinstance(frame, Embedding):
+            return frame
+        try:
+            return self._eyes.see(frame)
+        except PayloadError as error:
+            # Genuine, but nonsense: it would be no better the next time.
+            self._receiver.fault(frame, error)
+            self._custody.captioned(frame.key)
+            return None
+
+    def _taken(self) -> list[Waiting]:
         self._decoding.rest()
         batch = self._waiting.take(self._config.batch_max)
         self._decoding.work()

@@ -29,7 +29,7 @@ from aiflow.common.wire import (
     unpack,
     unpack_local,
 )
-from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption, StreamKey
+from aiflow.edge.arrival import Arrival, Embedding, FrameKey, LocalCaption, Picture, StreamKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.streams import Seen, Stream, Streams
 
@@ -39,10 +39,18 @@ KEY_FRAME_EVERY_S: Final = 1.0
 """A stream whose references are missing is asked for a key frame at most this often."""
 
 
+DECODED: Final = frozenset({Kind.KEY, Kind.DELTA, Kind.REFINE})
+"""Of these, symbols are decoded here."""
+WHOLE: Final = frozenset({Kind.KEY, Kind.LOCAL, Kind.IMAGE})
+"""These stand alone."""
+
+
 class Next(Protocol):
     """Where the receiver hands on what it has read; must return quickly."""
 
     def embedding(self, frame: Embedding) -> None: ...
+
+    def picture(self, frame: Picture) -> None: ...
 
     def local_caption(self, frame: LocalCaption) -> None: ...
 
@@ -108,8 +116,13 @@ class Receiver:
         except PayloadError as error:
             self._faults.record("descriptor", f"descriptor of {device}/{camera}: {error}")
 
+    def fault(self, frame: Arrival, error: PayloadError) -> None:
+        """What was taken turned out to be none; any thread may tell."""
+        device, camera, _ = frame.key.stream
+        self._faults.record(error.reason, f"{device}/{camera}: {error}")
+
     def embedding(self, topic: str, payload: bytes, properties: Properties) -> None:
-        """Take what came under an `embedding` topic."""
+        """Take what came under an `embedding` or an `image` topic."""
         coming = _Coming(payload, time.monotonic(), _uplink_bytes(payload, properties))
         parsed = self._topics.parse(topic)
         if parsed is None:
@@ -138,14 +151,14 @@ class Receiver:
         refined = packet.kind is Kind.REFINE
         if not refined and not self._custody.admit(key):
             # A restart has made us forget what was captioned, but its device may refer to it.
-            if packet.kind is not Kind.LOCAL and packet.sequence not in stream.frames:
+            if packet.kind in DECODED and packet.sequence not in stream.frames:
                 with contextlib.suppress(PayloadError):  # it is counted already, as a duplicate
                     self._decode(stream, packet, coming.payload)
             return
         try:
             self._hand_on(stream, key, packet, coming)
         except PayloadError as error:
-            if isinstance(error, PayloadMalformed) and packet.kind in {Kind.KEY, Kind.LOCAL}:
+            if isinstance(error, PayloadMalformed) and packet.kind in WHOLE:
                 # Genuine and whole, but nonsense: it would be no better the next time.
                 self._custody.captioned(key)
             elif not refined:
@@ -167,6 +180,22 @@ class Receiver:
                     late=late,
                     uplink_bytes=coming.uplink_bytes,
                     local=unpack_local(packet.body),
+                )
+            )
+            return
+        if packet.kind is Kind.IMAGE:
+            self._next.picture(
+                Picture(
+                    key=key,
+                    payload=coming.payload,
+                    captured_s=captured_s,
+                    received_s=received_s,
+                    received_at=coming.received_at,
+                    late=late,
+                    uplink_bytes=coming.uplink_bytes,
+                    jpeg=packet.body,
+                    header=packet.header,
+                    context=stream.context,
                 )
             )
             return

@@ -8,10 +8,12 @@ import numpy as np
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
+from aiflow.common.encoder import Encoder
 from aiflow.common.notify import Notifier
 from aiflow.common.signals import caught_signals
 from aiflow.common.watchdog import Watchdog
 from aiflow.edge.config import EdgeConfig, ledger_path
+from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.node import EdgeNode
 from aiflow.edge.receiver import Coding
@@ -33,10 +35,11 @@ def run(config: EdgeConfig) -> None:
         threshold = config.threshold
         if threshold is None:
             threshold = bundle.manifest.escalate_below
+        eyes = Eyes(lambda: Encoder.load(bundle, threads=config.threads), bundle.tables)
         coding = Coding(bundle.id, bundle.tag, bundle.tables)
         with (
             Ledger(ledger_path(config)) as ledger,
-            EdgeNode(config, coding, threshold, captions, ledger) as node,
+            EdgeNode(config, coding, threshold, captions, eyes, ledger) as node,
         ):
             log.info("edge node %s decodes bundle %s", config.node, bundle.id[:12])
             notifier = Notifier.from_environment()

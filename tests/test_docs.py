@@ -15,6 +15,7 @@ from aiflow.device.config import (
     DeviceConfig,
     FallbackConfig,
     GateConfig,
+    ImageConfig,
     OutboxConfig,
     SendingConfig,
 )
@@ -29,11 +30,12 @@ SECTIONS: list[type[Section]] = [
     GateConfig,
     OutboxConfig,
     FallbackConfig,
+    ImageConfig,
     SendingConfig,
     EdgeConfig,
     CloudConfig,
 ]
-ELSEWHERE = {"broker", "camera", "gate", "outbox", "sending", "fallback"}
+ELSEWHERE = {"broker", "camera", "gate", "outbox", "sending", "fallback", "image"}
 """Sections inside sections, which have tables of their own."""
 
 

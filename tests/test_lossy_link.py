@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiflow.common.codec import Symbols, Tables
+from aiflow.common.encoder import Encoding
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties
@@ -37,7 +38,6 @@ from aiflow.common.wire import (
 )
 from aiflow.device.budget import Budget, Thrift
 from aiflow.device.camera import Frame, Image
-from aiflow.device.encoder import Encoding
 from aiflow.device.gate import Gate
 from aiflow.device.outbox import Entry
 from aiflow.device.predictor import Predictor
@@ -45,7 +45,7 @@ from aiflow.device.sender import Sender
 from aiflow.device.stream import Coding as DeviceCoding
 from aiflow.device.stream import Stream
 from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption, StreamKey
+from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption, Picture, StreamKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.escalation import standing_alone
 from aiflow.edge.ledger import Ledger
@@ -295,6 +295,9 @@ class World:
 
     def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:
         self.down.send(lambda: self.order(RefineOrder(newest, 0, 0)))
+
+    def picture(self, frame: Picture) -> None:
+        raise AssertionError("nobody sends pictures here")
 
     def local_caption(self, frame: LocalCaption) -> None:
         raise AssertionError("nobody sent one")

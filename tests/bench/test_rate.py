@@ -21,8 +21,8 @@ from aiflow.bench.rate_page import table
 from aiflow.bench.rig import Effort, Rig
 from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Tables
+from aiflow.common.encoder import Encoder
 from aiflow.common.runtime import OnnxModel
-from aiflow.device.encoder import Encoder
 
 
 class Teller:

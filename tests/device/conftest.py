@@ -12,10 +12,10 @@ import pytest
 
 from aiflow.common.bundle import Bundle, EncoderFacts, Manifest
 from aiflow.common.codec import Tables
+from aiflow.common.encoder import Encoding
 from aiflow.common.errors import CameraError
 from aiflow.common.metrics import Counters
 from aiflow.device.camera import Frame, Image
-from aiflow.device.encoder import Encoding
 
 TOKENS, DIMS, LEVELS, LAYERS = 6, 3, 5, (4, 6)
 TABLES = Tables.uniform(TOKENS, DIMS, LEVELS, layers=LAYERS)

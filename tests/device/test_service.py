@@ -14,12 +14,12 @@ import pytest
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.config import Broker
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BundleNotFound, StorageError
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session
 from aiflow.device import service
 from aiflow.device.config import DeviceConfig
-from aiflow.device.encoder import Encoder
 from aiflow.device.outbox import Outbox
 
 if TYPE_CHECKING:

@@ -14,14 +14,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from aiflow.common.codec import Tables
 from aiflow.common.config import Broker
+from aiflow.common.encoder import Encoding, Image
 from aiflow.common.messages import Caption, CloudReply, CloudSeconds, EdgeStats
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.wire import RefineOrder, unpack_escalation, unpack_receipt, unpack_refine_order
 from aiflow.edge.config import EdgeConfig
+from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.node import EdgeNode
 from aiflow.edge.receiver import Coding
@@ -33,6 +36,18 @@ if TYPE_CHECKING:
 PATIENCE_S = 10.0
 
 Handler = Callable[[str, bytes, Properties], None]
+
+
+class BlindEncoder:
+    """Sees the same in every picture."""
+
+    def encode(self, image: Image) -> Encoding:
+        symbols = np.full((6, 3), 2, np.uint8)
+        return Encoding(symbols, symbols.astype(np.float32))
+
+
+def blind() -> Eyes:
+    return Eyes(BlindEncoder, Tables.uniform(6, 3, 5, layers=(4, 6)))
 
 
 class Client:
@@ -92,7 +107,7 @@ class World:
             {"broker": {"port": self.broker.port}, "cloud_deadline_s": 0.3} | settings
         )
         ledger = self.stack.enter_context(Ledger(self._ledger))
-        node = EdgeNode(config, self._coding, 0.8, self.captions, ledger)
+        node = EdgeNode(config, self._coding, 0.8, self.captions, blind(), ledger)
         return self.stack.enter_context(node)
 
 
@@ -148,7 +163,7 @@ def unplugged(
     monkeypatch.setattr("aiflow.edge.node.Session", FakeSession)
     with (
         Ledger(tmp_path / "ledger.sqlite") as ledger,
-        EdgeNode(EdgeConfig(), coding, 0.8, captions, ledger) as node,
+        EdgeNode(EdgeConfig(), coding, 0.8, captions, blind(), ledger) as node,
     ):
         yield node
 

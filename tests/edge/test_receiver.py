@@ -25,7 +25,7 @@ from aiflow.common.wire import (
     pack_local,
 )
 from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import Embedding, LocalCaption, StreamKey
+from aiflow.edge.arrival import Embedding, LocalCaption, Picture, StreamKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.receiver import Coding, Receiver
@@ -48,6 +48,7 @@ class Desk:
         )
         self.frames: list[Embedding] = []
         self.captions: list[LocalCaption] = []
+        self.pictures: list[Picture] = []
         self.wanted: list[tuple[StreamKey, int]] = []
         self.receiver = Receiver(
             Topics(),
@@ -70,6 +71,9 @@ class Desk:
 
     def embedding(self, frame: Embedding) -> None:
         self.frames.append(frame)
+
+    def picture(self, frame: Picture) -> None:
+        self.pictures.append(frame)
 
     def local_caption(self, frame: LocalCaption) -> None:
         self.captions.append(frame)
@@ -349,16 +353,18 @@ def test_whatever_comes_is_counted_or_handed_on(desk: Desk, camera: FakeCamera) 
         desk.receive(camera, camera.key_frame(sequence))
     for _ in range(2000):
         kind, sequence = rng.choice(list(Kind)), rng.randrange(1, 40)
+        start = {
+            Kind.LOCAL: pack_local(Local(Why.ASKED, 0.5, "a bus")),
+            Kind.IMAGE: b"\xff\xd8\xff",
+        }
         packet = Packet(
             kind,
             camera.tag,
             sequence,
             rng.randrange(2**40),
-            pack_local(Local(Why.ASKED, 0.5, "a bus"))
-            if kind is Kind.LOCAL
-            else rng.randbytes(rng.randrange(9)),
+            start.get(kind, rng.randbytes(rng.randrange(9))),
             first_layer=rng.randrange(1, 4) if kind is Kind.REFINE else 0,
-            layers=1 if kind is Kind.LOCAL else rng.randrange(1, 4),
+            layers=1 if kind in start else rng.randrange(1, 4),
         )
         if kind is Kind.DELTA:
             header = Header(camera.tag, rng.randrange(sequence), 0, packet.layers)
@@ -368,7 +374,8 @@ def test_whatever_comes_is_counted_or_handed_on(desk: Desk, camera: FakeCamera) 
     received = desk.counters.value("aiflow_received_total")
     errors = desk.counters.total("aiflow_payload_errors_total")
     again = desk.counters.total("aiflow_duplicates_total")
-    assert len(desk.frames) + len(desk.captions) + again + errors == received == 4010
+    handed_on = len(desk.frames) + len(desk.captions) + len(desk.pictures)
+    assert handed_on + again + errors == received == 4010
 
 
 def test_faults_are_logged_once_a_minute(

@@ -9,6 +9,7 @@ from tests.system.conftest import START_S, wait_until
 from tests.system.test_custody import settle
 
 from aiflow.common.messages import Caption
+from aiflow.common.wire import Kind
 
 if TYPE_CHECKING:
     from tests.system.conftest import System
@@ -96,3 +97,30 @@ def test_a_device_without_an_edge_node_publishes_by_itself(system: System) -> No
     time.sleep(1.0)
     firsts = [caption.id for caption in system.captions()]
     assert len(firsts) == len(accepted), "the edge node has nothing to add"
+
+
+def test_in_mode_image_the_edge_captions_pictures(system: System) -> None:
+    system.mode("image")
+    system.configure("device", "allow_images = true")
+    system.configure("edge", "threshold = 1.0")
+    system.start()
+    system.wait_for_captions(3)
+    wait_until(
+        lambda: any(caption.tier == "cloud" for caption in system.captions()), START_S, "the cloud"
+    )
+    first = system.captions()[0]
+    assert (first.tier, first.mode) == ("edge", "image")
+    assert first.bytes.embedding > 5_000
+    pictures = system.recorder.messages("aiflow/demo/street/image")
+    assert all(payload[0] & 0x0F == Kind.IMAGE for payload in pictures)
+    assert all(len(one) < 1000 for one in system.recorder.messages("aiflow/cloud/demo/request"))
+    assert not system.recorder.messages("aiflow/demo/street/embedding")
+
+
+def test_pixels_stay_where_they_are_unless_the_owner_lets_them_go(system: System) -> None:
+    system.mode("image")
+    system.start("device")
+    device = system.child("device")
+    wait_until(lambda: not device.running, START_S, "the device refuses")
+    assert device.returncode == 2
+    assert "allow_images = true" in (system.folder / "device.log").read_text()

@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib", reason="needs the extra train")
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
-from aiflow.device.encoder import Encoder
+from aiflow.common.encoder import Encoder
 from aiflow.training import plots, recipe, run
 
 

@@ -10,9 +10,9 @@ pytest.importorskip("onnx", reason="needs the extra bench")
 
 from aiflow.bench.baselines.split import FloatEncoder
 from aiflow.bench.baselines.way import Picture
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BundleInvalid
 from aiflow.common.runtime import OnnxModel
-from aiflow.device.encoder import Encoder
 
 
 def test_the_cuts_are_found_by_shape(pictures: list[Picture]) -> None:

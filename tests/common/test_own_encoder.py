@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from aiflow.common.bundle import FORMAT, MANIFEST, Bundle, EncoderFacts, Manifest
 from aiflow.common.codec import Tables, compress, decompress
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BundleInvalid
-from aiflow.device.encoder import Encoder
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra tflite")
 

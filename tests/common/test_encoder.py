@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.device.conftest import toy_bundle
 
+from aiflow.common import encoder as module
 from aiflow.common import runtime
-from aiflow.common.bundle import Bundle
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BundleInvalid
-from aiflow.device import encoder as module
-from aiflow.device.encoder import Encoder
 
 
 class FakeModel:
@@ -45,7 +45,9 @@ def test_latent_is_rounded_to_its_levels() -> None:
     assert np.array_equal(encoding.latent, latent[0])
 
 
-def test_load_checks_the_shape(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_checks_the_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = toy_bundle()
+
     def load(model: runtime.Model) -> Encoder:
         monkeypatch.setattr(module, "load_encoder", lambda *_: model)
         return Encoder.load(bundle)

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from aiflow.common.bundle import Bundle
 from aiflow.common.errors import BundleInvalid
 from aiflow.common.runtime import Model, load_encoder
-from aiflow.device.camera import Image
+
+Image = NDArray[np.uint8]
+"""uint8, (height, width, 3), BGR."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +31,7 @@ class Encoding:
 
 
 class Encoder:
-    """One encoder for all cameras of a device; calls from several threads take turns."""
+    """One encoder for all cameras of a process; calls from several threads take turns."""
 
     def __init__(self, model: Model, size: tuple[int, int], levels: tuple[int, ...]) -> None:
         """`size` is (width, height) of the model's input, `levels` the symbols per dimension."""

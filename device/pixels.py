@@ -1,0 +1,43 @@
+"""Frames as JPEG: the only code of a device that lets pixels leave it, and only if its owner may.
+
+Whoever wants to send a picture needs a `Pixels`, and there is none without `allow_images`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from aiflow.common.encoder import Image
+from aiflow.common.errors import AiflowError, ConfigError
+from aiflow.common.wire import MAX_IMAGE_BYTES
+
+ENVELOPE_BYTES = 64
+"""Room for what a payload adds to its picture."""
+LEAST_QUALITY = 10
+
+
+class Pixels:
+    """Makes pictures of frames."""
+
+    def __init__(self, *, allowed: bool, quality: int, max_width: int) -> None:
+        """Raises ConfigError unless the owner of the device allows it."""
+        if not allowed:
+            raise ConfigError("mode = image sends pictures; allow it by allow_images = true")
+        self._quality = quality
+        self._max_width = max_width
+
+    def jpeg(self, image: Image) -> bytes:
+        """A frame, uint8 (H, W, 3) BGR, reduced to at most the width; coarser if it is too long.
+
+        Raises AiflowError for one that fits no payload at all.
+        """
+        height, width = image.shape[:2]
+        if width > self._max_width:
+            size = (self._max_width, max(1, round(height * self._max_width / width)))
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        for quality in (self._quality, self._quality // 2, LEAST_QUALITY):
+            coded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            if coded and len(data) + ENVELOPE_BYTES <= MAX_IMAGE_BYTES:
+                return data.tobytes()
+        raise AiflowError(f"a picture of {width}x{height} pixels fits no payload; lower max_width")

@@ -1,0 +1,83 @@
+"""Pictures become embeddings here, as they would have on their device.
+
+    picture -> JPEG, bounded -> the bundle's encoder -> symbols -> the frame's key payload
+
+What follows is the same as for any frame: the cloud is asked with the embedding, never the picture.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+
+from aiflow.common.codec import Tables
+from aiflow.common.encoder import Encoding, Image
+from aiflow.common.errors import PayloadMalformed
+from aiflow.common.symbols import Decoded, key_payload
+from aiflow.edge.arrival import Arrival, Embedding, Picture
+
+MAX_PIXELS: Final = 4096 * 4096
+"""Of a picture; more would be a bomb."""
+_SIZE: Final = struct.Struct(">HH")
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+class Encodes(Protocol):
+    """An encoder, or what stands in for one."""
+
+    def encode(self, image: Image) -> Encoding: ...
+
+
+class Eyes:
+    """Encodes pictures on the decoding thread; the encoder is loaded with the first of them."""
+
+    def __init__(self, load: Callable[[], Encodes], tables: Tables) -> None:
+        self._load = load
+        self._tables = tables
+        self._encoder: Encodes | None = None
+
+    def see(self, picture: Picture) -> Embedding:
+        """Raises PayloadMalformed for what is no picture, and BundleError without an encoder."""
+        image = decoded(picture.jpeg)
+        if self._encoder is None:
+            self._encoder = self._load()
+        symbols = self._encoder.encode(image).symbols
+        header = replace(picture.header, layers=len(self._tables.layers))
+        return Embedding(
+            **{one.name: getattr(picture, one.name) for one in fields(Arrival)},
+            decoded=Decoded(symbols, symbols),
+            header=header,
+            payloads=(key_payload(header, symbols, self._tables, picture.context),),
+            context=picture.context,
+            pictured=True,
+        )
+
+
+def decoded(jpeg: bytes) -> Image:
+    """A JPEG as uint8 (H, W, 3) BGR; PayloadMalformed if it is none, or too large."""
+    width, height = _size(jpeg)
+    if not 0 < width * height <= MAX_PIXELS:
+        raise PayloadMalformed(f"a picture of {width}x{height} pixels")
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise PayloadMalformed("a JPEG that cannot be decoded")
+    return np.asarray(image, np.uint8)
+
+
+def _size(jpeg: bytes) -> tuple[int, int]:
+    """Width and height, from the frame header: looked at before anything is allocated."""
+    at = 2
+    while at + 9 <= len(jpeg):
+        if jpeg[at] != 0xFF:
+            break
+        marker = jpeg[at + 1]
+        if marker in _FRAMES:
+            height, width = _SIZE.unpack_from(jpeg, at + 5)
+            return width, height
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    raise PayloadMalformed("a JPEG without a frame header")
