@@ -43,6 +43,14 @@ class CaptionsRecipe(_Section):
     max_tokens: int = Field(ge=8, le=512)
 
 
+class SharpenRecipe(_Section):
+    """A second run of training; a word that states a fact weighs `fact_weight` others."""
+
+    captions: int = Field(ge=64)
+    learning_rate: float = Field(gt=0)
+    fact_weight: float = Field(ge=1)
+
+
 class DecoderRecipe(_Section):
     """One decoder; `input_layers` of task tokens are what its tier is given."""
 
@@ -54,6 +62,7 @@ class DecoderRecipe(_Section):
     batch: int = Field(ge=2)
     learning_rate: float = Field(gt=0)
     input_layers: int = Field(ge=1)
+    sharpen: SharpenRecipe | None = None
 
 
 class Recipe(_Section):

@@ -43,7 +43,7 @@ from aiflow.training.labels import LabelSpace
 from aiflow.training.manifest import hashes, write_manifest
 from aiflow.training.progress import Bar
 from aiflow.training.text import build_tokenizer, encode_captions, meanings
-from aiflow.training.train_decoder import Corpus, train_decoder
+from aiflow.training.train_decoder import Corpus, sharpen_decoder, train_decoder
 from aiflow.training.train_encoder import read_off, symbols_of, train_encoder
 
 log = logging.getLogger(__name__)
@@ -162,6 +162,19 @@ class Run:
         self._write_json(f"{tier}.history.json", history)
         torch.save(model.state_dict(), self.folder / f"{tier}.pt")
 
+    def sharpen(self, tier: str) -> None:
+        """Train a decoder once more, for the facts."""
+        model, history = sharpen_decoder(
+            self._corpus(),
+            self._load_decoder(tier, f"{tier}.pt"),
+            self.recipe.decoders[tier],
+            self.shape.slots,
+            self.recipe.seed,
+            self.folder / f"{tier}.sharp.checkpoint.pt",
+        )
+        self._write_json(f"{tier}.sharp.history.json", history)
+        torch.save(model.state_dict(), self.folder / f"{tier}.sharp.pt")
+
     def export(self) -> None:
         """Export everything to the bundle's files."""
         torch.manual_seed(self.recipe.seed)
@@ -209,8 +222,12 @@ class Run:
         return encoder
 
     def load_decoder(self, tier: str) -> Decoder:
+        sharp = self.recipe.decoders[tier].sharpen is not None
+        return self._load_decoder(tier, f"{tier}.sharp.pt" if sharp else f"{tier}.pt")
+
+    def _load_decoder(self, tier: str, file: str) -> Decoder:
         decoder = Decoder(self.decoder_shape(tier))
-        decoder.load_state_dict(torch.load(self.folder / f"{tier}.pt"))
+        decoder.load_state_dict(torch.load(self.folder / file))
         decoder.eval()
         return decoder
 
@@ -234,12 +251,14 @@ class Run:
         attributes = len(self.space.cell_sizes)
         tokens = [0] * len(self.space.global_sizes)
         tokens += [1 + cell for cell in range(len(self.space.cells)) for _ in range(attributes)]
+        kind, _ = meanings(self.tokenizer)
         return Corpus(
             symbols=np.load(self.folder / "symbols.npy"),
             captions=np.load(self.folder / "captions.npy"),
             facts=facts,
             fact_token=tuple(tokens),
             fact_sizes=self.space.global_sizes + self.space.cell_sizes * len(self.space.cells),
+            states_fact=np.array(kind) >= 0,
         )
 
     def _manifest(self) -> Manifest:
@@ -355,6 +374,8 @@ def train_one(recipe: recipes.Recipe, folder: Path, tier: str) -> None:
     _set_up_torch(threads=1)
     run = Run(recipe, folder)
     run.stage(f"decoder-{tier}", partial(run.decoder, tier))
+    if recipe.decoders[tier].sharpen is not None:
+        run.stage(f"sharpen-{tier}", partial(run.sharpen, tier))
 
 
 def _set_up_torch(threads: int) -> None:

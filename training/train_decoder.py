@@ -29,7 +29,8 @@ class Corpus:
     """Symbols uint8 (N, K, D), captions int16 (N, per_scene, T) padded with 0, facts int16 (N, F).
 
     `facts` are the classes of all attributes, -1 where a thing is absent; row f of them is
-    read off task token `fact_token[f]` by a probe while training.
+    read off task token `fact_token[f]` by a probe while training. `states_fact` is a bool for
+    each word.
     """
 
     symbols: NDArray[np.uint8]
@@ -37,6 +38,18 @@ class Corpus:
     facts: NDArray[np.int16]
     fact_token: tuple[int, ...]
     fact_sizes: tuple[int, ...]
+    states_fact: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long a decoder is trained, and how; `layer` is the base layer's number of tokens."""
+
+    captions: int
+    batch: int
+    learning_rate: float
+    seed: int
+    layer: int
 
 
 class Probes(nn.Module):
@@ -80,9 +93,9 @@ def prefix_lengths(batch: int, tokens: int, layer: int) -> Tensor:
 
 
 def caption_loss(
-    model: Decoder, probes: Probes, symbols: Tensor, captions: Tensor, facts: Tensor, layer: int
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats a token, and the probes' loss."""
+    model: Decoder, symbols: Tensor, captions: Tensor, layer: int, weight: Tensor
+) -> Tensor:
+    """Cross-entropy in nats a token, each word with its weight (vocabulary,)."""
     batch, tokens, dims = symbols.shape
     steps = captions.shape[1]
     ids = torch.cat(
@@ -97,11 +110,12 @@ def caption_loss(
     positions = torch.arange(tokens + steps).expand(batch, -1)
     kept = prefix_lengths(batch, tokens, layer)
     logits, _ = model(ids, padded, positions, training_mask(kept, tokens, steps), None)
-    loss = F.cross_entropy(
-        logits[:, tokens:].reshape(-1, logits.shape[-1]), captions.reshape(-1), ignore_index=VISUAL
+    words = captions.reshape(-1)
+    losses = F.cross_entropy(
+        logits[:, tokens:].reshape(-1, logits.shape[-1]), words, reduction="none"
     )
-    probe = probes(model.read_symbols(symbols, positions[:, :tokens]), facts)
-    return loss, probe
+    weights = weight[words] * (words != VISUAL)
+    return (losses * weights).sum() / weights.sum()
 
 
 def train_decoder(
@@ -112,31 +126,65 @@ def train_decoder(
     `path` holds the checkpoint from which an interrupted run goes on.
     """
     torch.manual_seed(seed)
-    model, probes = Decoder(shape), Probes(corpus, shape.width)
-    parameters = [*model.parameters(), *probes.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=0.01)
-    steps = recipe.captions // recipe.batch
+    schedule = Schedule(recipe.captions, recipe.batch, recipe.learning_rate, seed, layer)
+    weight = torch.ones(shape.vocabulary)
+    return _train(corpus, Decoder(shape), Probes(corpus, shape.width), weight, schedule, path)
+
+
+def sharpen_decoder(
+    corpus: Corpus, model: Decoder, recipe: DecoderRecipe, layer: int, seed: int, path: Path
+) -> tuple[Decoder, list[dict[str, float]]]:
+    """Train a trained decoder once more, words that state facts weighing more.
+
+    Most of the loss of a caption is the choice of phrase, which no embedding tells. A weight for
+    each word does not move the optimum, as it does not depend on what is seen: it only lets the
+    noise of the phrases drown less of what there is to learn of the facts.
+    """
+    again = recipe.sharpen
+    if again is None:
+        raise ValueError("the recipe does not sharpen this decoder")
+    schedule = Schedule(again.captions, recipe.batch, again.learning_rate, seed + 1, layer)
+    facts = torch.from_numpy(corpus.states_fact)
+    return _train(corpus, model, None, 1 + (again.fact_weight - 1) * facts, schedule, path)
+
+
+def _train(
+    corpus: Corpus,
+    model: Decoder,
+    probes: Probes | None,
+    weight: Tensor,
+    schedule: Schedule,
+    path: Path,
+) -> tuple[Decoder, list[dict[str, float]]]:
+    parameters = [*model.parameters(), *(probes.parameters() if probes is not None else ())]
+    optimizer = torch.optim.AdamW(parameters, lr=schedule.learning_rate, weight_decay=0.01)
+    seed, steps = schedule.seed, schedule.captions // schedule.batch
     history: list[dict[str, float]] = []
     first = 0
     if path.exists():
         state = torch.load(path, weights_only=False)
         model.load_state_dict(state["model"])
-        probes.load_state_dict(state["probes"])
+        if probes is not None:
+            probes.load_state_dict(state["probes"])
         optimizer.load_state_dict(state["optimizer"])
         first, history = state["step"], state["history"]
     with Bar(path.name.split(".")[0], steps, start=first) as bar:
         for step in range(first, steps):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step / steps, recipe.learning_rate)
+                group["lr"] = learning_rate(step / steps, schedule.learning_rate)
             torch.manual_seed(seed * 1_000_003 + step)
-            symbols, captions, facts = _batch(corpus, recipe.batch, step, seed)
-            loss, probe = caption_loss(model, probes, symbols, captions, facts, layer)
+            symbols, captions, facts = _batch(corpus, schedule.batch, step, seed)
+            loss = caption_loss(model, symbols, captions, schedule.layer, weight)
+            probe = torch.zeros(())
+            if probes is not None:
+                places = torch.arange(symbols.shape[1]).expand(len(symbols), -1)
+                probe = probes(model.read_symbols(symbols, places), facts)
             optimizer.zero_grad()
             (loss + PROBE_WEIGHT * probe).backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             if step % LOG_EVERY == 0:
-                seen = step * recipe.batch
+                seen = step * schedule.batch
                 history.append({"captions": seen, "nats": loss.item(), "probe": probe.item()})
             bar.show(step + 1, f"{loss.item():.3f} nats a token, probe {probe.item():.3f}")
             if (step + 1) % CHECKPOINT_EVERY == 0:
@@ -144,7 +192,7 @@ def train_decoder(
                 torch.save(
                     {
                         "model": model.state_dict(),
-                        "probes": probes.state_dict(),
+                        "probes": None if probes is None else probes.state_dict(),
                         "optimizer": optimizer.state_dict(),
                         "step": step + 1,
                         "history": history,
