@@ -1,22 +1,25 @@
-"""`aiflow bench link`: the emulated link held against its own arithmetic.
+"""`aiflow bench link`: the emulated links held against their own arithmetic.
 
 Messages of several sizes cross a link to a listener on the same clock. Computed is
-`LinkSpec.transmission_s`; measured runs from the sending to the arrival of the last byte.
+`LinkSpec.transmission_s`; measured runs from the sending to the arrival of the last byte. The
+packet-level link is measured in `bench.packets_accuracy`, where it is possible.
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from aiflow.bench import packets_accuracy
+from aiflow.bench.crossing import HEADING, Crossing
 from aiflow.bench.link import Link, LinkSpec
+from aiflow.bench.packets_space import why_not
 
 STUDY_LINKS: Final = ("2KB/s,200ms", "25KB/s,50ms", "125KB/s,50ms", "1.25MB/s,20ms")
 MESSAGE_BYTES: Final = (40, 400, 4_000, 40_000)
@@ -24,33 +27,31 @@ LONGEST_S: Final = 2.5
 """A message that takes longer on a link is left out there: it would show nothing new."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """Messages of one size over one link, one after another; median of `repeats`."""
-
-    link: str
-    size_bytes: int
-    repeats: int
-    computed_s: float
-    measured_s: float
-    worst_error_s: float
-
-
 def run(
     *, seed: int, plot: Path | None, say: Callable[[str], None], scenes: int | None = None
 ) -> Mapping[str, object]:
-    """Measure the four links of the case study."""
-    del seed, plot, scenes  # nothing here is random, worth a picture, or about scenes
+    """Measure both kinds of link as the case study's four; `seed` is that of lost packets."""
+    del plot, scenes  # nothing here is worth a picture, or about scenes
+    specs = [LinkSpec.parse(text) for text in STUDY_LINKS]
     crossings: list[Crossing] = []
-    say("link            bytes  computed  measured  worst error")
-    for text in STUDY_LINKS:
-        for crossing in measure(LinkSpec.parse(text), MESSAGE_BYTES):
+    say("relay of TCP")
+    say(HEADING)
+    for spec in specs:
+        for crossing in measure(spec, MESSAGE_BYTES):
             crossings.append(crossing)
-            say(
-                f"{crossing.link:15} {crossing.size_bytes:6,} {crossing.computed_s * 1e3:6.1f} ms"
-                f" {crossing.measured_s * 1e3:6.1f} ms    {crossing.worst_error_s * 1e3:6.2f} ms"
-            )
-    return {"crossings": [asdict(crossing) for crossing in crossings]}
+            crossing.tell(say)
+    say("")
+    obstacle = why_not()
+    if obstacle is not None:
+        say(f"packet-level link: left out; {obstacle}")
+    return {
+        "crossings": [asdict(crossing) for crossing in crossings],
+        "packets": (
+            packets_accuracy.run(specs, longest_s=LONGEST_S, seed=seed, say=say)
+            if obstacle is None
+            else {"left_out": obstacle}
+        ),
+    }
 
 
 def measure(spec: LinkSpec, sizes: Sequence[int], repeats: int = 3) -> Iterator[Crossing]:
@@ -70,10 +71,7 @@ def measure(spec: LinkSpec, sizes: Sequence[int], repeats: int = 3) -> Iterator[
                 if computed_s > LONGEST_S:
                     continue
                 took = [_cross(sender, receiver, size) for _ in range(repeats)]
-                worst_s = max((abs(each - computed_s) for each in took), default=0.0)
-                yield Crossing(
-                    str(spec), size, repeats, computed_s, statistics.median(took), worst_s
-                )
+                yield Crossing.of(str(spec), size, computed_s, took)
 
 
 def _cross(sender: socket.socket, receiver: socket.socket, size: int) -> float:

@@ -17,7 +17,8 @@ import typer
 from aiflow.cli import install_app
 from aiflow.cli.bundle_app import bundle_app
 from aiflow.cli.enroll_app import enroll_app
-from aiflow.cli.logs import Level, configure
+from aiflow.cli.homeassistant_app import homeassistant_app
+from aiflow.cli.logs import Format, Level, configure
 
 app = typer.Typer(
     name="aiflow",
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(enroll_app, name="enroll")
+app.add_typer(homeassistant_app, name="homeassistant")
 
 ConfigOption = Annotated[
     Path | None,
@@ -39,6 +41,14 @@ ConfigOption = Annotated[
     ),
 ]
 LevelOption = Annotated[Level, typer.Option("--log-level", help="What to log on stderr.")]
+FormatOption = Annotated[
+    Format,
+    typer.Option(
+        "--log-format",
+        envvar="AIFLOW_LOG_FORMAT",
+        help="json: one object a line; auto: for people, or as journald likes it.",
+    ),
+]
 
 
 class DemoMode(StrEnum):
@@ -84,7 +94,11 @@ def aiflow(
 
 
 @app.command()
-def device(config: ConfigOption = None, log_level: LevelOption = Level.INFO) -> None:
+def device(
+    config: ConfigOption = None,
+    log_level: LevelOption = Level.INFO,
+    log_format: FormatOption = Format.AUTO,
+) -> None:
     """Run the daemon of a camera device, until SIGTERM or Ctrl-C.
 
     \b
@@ -101,7 +115,7 @@ def device(config: ConfigOption = None, log_level: LevelOption = Level.INFO) -> 
         name = "door"
         uri = "0"                        # or a file, rtsp://..., synthetic:street
     """
-    configure(log_level)
+    configure(log_level, log_format)
     from aiflow.common.config import load
     from aiflow.device.config import DeviceConfig
     from aiflow.device.service import run as run_device
@@ -110,14 +124,18 @@ def device(config: ConfigOption = None, log_level: LevelOption = Level.INFO) -> 
 
 
 @app.command()
-def edge(config: ConfigOption = None, log_level: LevelOption = Level.INFO) -> None:
+def edge(
+    config: ConfigOption = None,
+    log_level: LevelOption = Level.INFO,
+    log_format: FormatOption = Format.AUTO,
+) -> None:
     """Run an edge node, which captions what devices send, until SIGTERM or Ctrl-C.
 
     \b
         aiflow edge --config /etc/aiflow/edge.toml
         AIFLOW_BROKER__HOST=broker.local aiflow edge
     """
-    configure(log_level)
+    configure(log_level, log_format)
     from aiflow.common.config import load
     from aiflow.edge.config import EdgeConfig
     from aiflow.edge.service import run as run_edge
@@ -126,7 +144,11 @@ def edge(config: ConfigOption = None, log_level: LevelOption = Level.INFO) -> No
 
 
 @app.command()
-def cloud(config: ConfigOption = None, log_level: LevelOption = Level.INFO) -> None:
+def cloud(
+    config: ConfigOption = None,
+    log_level: LevelOption = Level.INFO,
+    log_format: FormatOption = Format.AUTO,
+) -> None:
     """Run a cloud worker, which finishes what edge nodes escalate, until SIGTERM or Ctrl-C.
 
     Start as many as you like: the workers of a pool share its requests.
@@ -135,7 +157,7 @@ def cloud(config: ConfigOption = None, log_level: LevelOption = Level.INFO) -> N
         aiflow cloud --config /etc/aiflow/cloud.toml
         AIFLOW_BROKER__HOST=broker.local aiflow cloud
     """
-    configure(log_level)
+    configure(log_level, log_format)
     from aiflow.cloud.config import CloudConfig
     from aiflow.cloud.service import run as run_cloud
     from aiflow.common.config import load
@@ -216,6 +238,20 @@ def watch(
     config: ConfigOption = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this device.")] = None,
     camera: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this camera.")] = None,
+    tier: Annotated[
+        install_app.Tier | None, typer.Option(help="Only those that this tier gave.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WORDS", help="Only with these words; more than once: with all."),
+    ] = None,
+    min_confidence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Only as sure as that.")
+    ] = 0.0,
+    events: Annotated[
+        bool,
+        typer.Option("--events", help="Only what comes from now on, not the latest of before."),
+    ] = False,
     count: Annotated[int, typer.Option(min=0, help="End after so many captions; 0: never.")] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="One caption message a line, as it came.")
@@ -227,12 +263,16 @@ def watch(
     \b
         aiflow watch --broker mqtt://broker.local
         aiflow watch --device porch --count 1
+        aiflow watch --tier cloud --text "red bus" --min-confidence 0.9
         aiflow watch --json | jq -r .text
     """
-    from aiflow.cli.watch import WatchOptions
+    from aiflow.cli.watch import Wanted, WatchOptions
     from aiflow.cli.watch import watch as run_watch
 
-    run_watch(WatchOptions(config, broker, device, camera, count, as_json, log_level))
+    wanted = Wanted(tier and tier.value, tuple(text or ()), min_confidence)
+    run_watch(
+        WatchOptions(config, broker, device, camera, wanted, events, count, as_json, log_level)
+    )
 
 
 @app.command()
@@ -265,6 +305,40 @@ def bench(
         bench_command.show_known()
     else:
         bench_command.bench(name, json_path=json_path, plot=plot, seed=seed, scenes=scenes)
+
+
+@app.command()
+def doctor(
+    tier: Annotated[
+        install_app.Tier | None,
+        typer.Argument(metavar="[TIER]", help="device, edge or cloud; without it, this machine."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="Its settings; without it, /etc/aiflow/TIER.toml where there is one.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+) -> int:
+    """Look for what is wrong with a tier's set-up, and say what to do about it.
+
+    Exit status 0 when nothing has failed, 1 otherwise. Nothing is changed.
+
+    \b
+        aiflow doctor                           # this machine: versions, clock, models
+        aiflow doctor device --config device.toml
+        sudo aiflow doctor edge                 # as installed by aiflow install
+        aiflow doctor device --json | jq '.findings[] | select(.state != "ok")'
+    """
+    configure(Level.ERROR)  # what the checks try is told by their findings
+    from aiflow.cli.doctor import DoctorOptions
+    from aiflow.cli.doctor import doctor as run_doctor
+
+    sound = run_doctor(DoctorOptions(tier and tier.value, config, as_json))
+    return 0 if sound else 1
 
 
 app.command()(install_app.install)

@@ -128,7 +128,7 @@ def enroll_viewer(
     """Certify a program that reads captions, states and statistics, as `aiflow watch` does.
 
     \b
-        aiflow enroll viewer home-assistant
+        aiflow enroll viewer hall
     """
     _enrol(folder, "viewer", name, None, days)
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from aiflow.common.errors import ConfigError
 from aiflow.common.topics import NameKind, check_name
+from aiflow.device.entities import discovery_id, discovery_topic
 
 Role = Literal["device", "edge", "cloud", "viewer", "operator"]
 
@@ -33,6 +34,8 @@ SAYS: Final = (
 """What a device writes of a camera: captions too, where it has no edge node."""
 ORDERS: Final = ("receipt", "refine", "enabled/set")
 """What it reads of it."""
+HOME_ASSISTANT: Final = "homeassistant"
+"""The discovery prefix that the rules are for."""
 
 _FIT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _KINDS: Final[Mapping[Role, NameKind]] = {"device": "device", "edge": "node"}
@@ -111,9 +114,20 @@ def access_file(identities: Iterable[Identity], prefix: str) -> str:
 
 def _device(one: Identity, prefix: str) -> Rules:
     own = f"{prefix}/{one.name}"
+    discovery = discovery_topic(HOME_ASSISTANT, discovery_id(prefix, one.name))
     return Rules(
-        write=(f"{own}/available", f"{own}/stats", *(f"{own}/+/{leaf}" for leaf in SAYS)),
-        read=(f"{prefix}/edge/+/available", *(f"{own}/+/{leaf}" for leaf in ORDERS)),
+        write=(
+            f"{own}/available",
+            f"{own}/stats",
+            *(f"{own}/+/{leaf}" for leaf in SAYS),
+            discovery,
+        ),
+        read=(
+            f"{prefix}/edge/+/available",
+            *(f"{own}/+/{leaf}" for leaf in ORDERS),
+            discovery,
+            f"{HOME_ASSISTANT}/status",
+        ),
     )
 
 
@@ -126,7 +140,13 @@ def _edge(one: Identity, prefix: str) -> Rules:
             *(f"{cameras}/{leaf}" for leaf in ("receipt", "refine", "caption", "event")),
             f"{prefix}/cloud/{one.pool}/request",
         ),
-        read=(f"{own}/reply", f"{cameras}/descriptor", f"{cameras}/embedding"),
+        # Beyond reply, descriptor and embedding: what its dashboard shows.
+        read=(
+            f"{own}/reply",
+            *(f"{cameras}/{leaf}" for leaf in ("descriptor", "embedding")),
+            *(f"{cameras}/{leaf}" for leaf in ("status", "event", "enabled/state")),
+            *_daemons(prefix),
+        ),
     )
 
 
@@ -136,19 +156,22 @@ def _cloud(one: Identity, prefix: str) -> Rules:
 
 def _viewer(_one: Identity, prefix: str) -> Rules:
     leaves = ("status", "descriptor", "caption", "event", "enabled/state")
-    return Rules(
-        read=(
-            f"{prefix}/+/available",
-            f"{prefix}/+/stats",
-            f"{prefix}/edge/+/available",
-            f"{prefix}/edge/+/stats",
-            *(f"{prefix}/+/+/{leaf}" for leaf in leaves),
-        )
+    return Rules(read=(*_daemons(prefix), *(f"{prefix}/+/+/{leaf}" for leaf in leaves)))
+
+
+def _daemons(prefix: str) -> tuple[str, ...]:
+    """What devices and edge nodes say of themselves."""
+    return tuple(
+        f"{prefix}/{who}/{leaf}" for who in ("+", "edge/+") for leaf in ("available", "stats")
     )
 
 
 def _operator(one: Identity, prefix: str) -> Rules:
-    return Rules(write=(f"{prefix}/+/+/enabled/set",), read=_viewer(one, prefix).read)
+    """A person, or Home Assistant."""
+    return Rules(
+        write=(f"{prefix}/+/+/enabled/set", f"{HOME_ASSISTANT}/status"),
+        read=(*_viewer(one, prefix).read, discovery_topic(HOME_ASSISTANT, "+")),
+    )
 
 
 _RULES: Final[Mapping[Role, Callable[[Identity, str], Rules]]] = {

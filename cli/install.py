@@ -23,13 +23,13 @@ from typing import Final
 from aiflow.cli import toml, units
 from aiflow.cli.defaults import commented
 from aiflow.cloud.config import CloudConfig
-from aiflow.common.config import Section
+from aiflow.common.config import load
 from aiflow.common.errors import AiflowError, ConfigError
 from aiflow.common.topics import check_name
 from aiflow.device.config import DeviceConfig
 from aiflow.edge.config import EdgeConfig
 
-MODELS: Final[Mapping[str, type[Section]]] = {
+MODELS: Final[Mapping[str, type[DeviceConfig | EdgeConfig | CloudConfig]]] = {
     "device": DeviceConfig,
     "edge": EdgeConfig,
     "cloud": CloudConfig,
@@ -52,13 +52,19 @@ class File:
     """Else it is the owner's once it is there."""
 
 
-def files(tier: str, device: str = "device1") -> list[File]:
-    """All files of a tier; `device` is what a new configuration calls the device."""
+def files(tier: str, device: str = "device1", root: Path = Path("/")) -> list[File]:
+    """All files of a tier; `device` is what a new configuration calls the device.
+
+    What is there already, below `root`, says at which ports the service may listen.
+    """
+    ports = listening(tier, _below(root, units.config_path(tier)))
     return [
         File(units.config_path(tier), configuration(tier, device), 0o640, ours=False),
         File(f"/etc/sysusers.d/{units.service(tier)}.conf", units.sysusers(tier)),
         File(f"/etc/tmpfiles.d/{units.service(tier)}.conf", units.tmpfiles(tier)),
-        File(f"/etc/systemd/system/{units.service(tier)}.service", units.unit(tier, program())),
+        File(
+            f"/etc/systemd/system/{units.service(tier)}.service", units.unit(tier, program(), ports)
+        ),
     ]
 
 
@@ -72,6 +78,18 @@ def configuration(tier: str, device: str) -> str:
         f"# afterwards: sudo systemctl restart {units.service(tier)}\n\n"
     )
     return head + commented(MODELS[tier], given)
+
+
+def listening(tier: str, path: Path) -> list[int]:
+    """The ports at which a tier with this configuration listens; none if there is none yet."""
+    try:
+        config = load(MODELS[tier], path, environ={})
+    except ConfigError:  # the daemon will say what is wrong with it
+        return []
+    ports = [config.metrics.port]
+    if isinstance(config, EdgeConfig) and config.dashboard.enabled:
+        ports.append(config.dashboard.port)
+    return [port for port in ports if port is not None]
 
 
 def program() -> list[str]:
@@ -94,7 +112,7 @@ def install(tier: str, *, dry_run: bool, root: Path | None) -> None:
     if root is not None:
         if obstacle is not None:
             print(f"aiflow: note: {obstacle}", file=sys.stderr)
-        for file in files(tier):
+        for file in files(tier, root=root):
             _put(file, root)
         _say("next", f"in that system: systemctl enable {units.service(tier)}")
         _say("undo", f"aiflow uninstall {tier} --root {root}")

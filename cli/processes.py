@@ -41,6 +41,14 @@ class Plan:
     pool: str = "demo"
     camera_enabled: bool = True
     log_level: str = "info"
+    dashboard_port: int | None = None
+    """Of the edge node's page; without one it has none."""
+    pictures: Path | None = None
+    """Folder where a synthetic camera leaves its frames for that page."""
+
+    @property
+    def dashboard_url(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard_port}"
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -103,6 +111,11 @@ def _edge_settings(plan: Plan, folder: Path) -> Mapping[str, toml.Value]:
         "pool": plan.pool,
         "ledger": folder / "ledger.sqlite",
         "broker": _broker(plan.broker),
+        "dashboard": {
+            "enabled": plan.dashboard_port is not None,
+            "port": plan.dashboard_port,
+            "pictures": plan.pictures,
+        },
     }
 
 

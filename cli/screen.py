@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 TIER_STYLES: Final = {"device": "yellow", "edge": "green", "cloud": "cyan"}
+TYPE_STYLES: Final = {"new": "", "update": "italic", "trigger": "bold magenta"}
+DOUBTFUL: Final = 0.5
+SURE: Final = 0.8
 DEMO_HEAD: Final = "  #  tier    conf   latency  bytes    jpeg  caption"
 WATCH_HEAD: Final = "time      camera                tier    conf   latency  bytes  caption"
 _CAMERA_WIDTH: Final = 20
@@ -57,20 +60,33 @@ class Screen:
 
     def _caption(self, lead: str, caption: Caption, sizes: str) -> None:
         tier = f"{caption.tier:6}"
-        figures = f"{caption.confidence:.2f}  {duration(caption.latency_s.total):>8}  {sizes}"
+        sure = f"{caption.confidence:.2f}"
+        figures = f"{duration(caption.latency_s.total):>8}  {sizes}"
         text = printable(caption.text)
         if self._console is None:
-            self._stream.write(f"{lead}  {tier}  {figures}  {text}\n")
+            self._stream.write(f"{lead}  {tier}  {sure}  {figures}  {text}\n")
             self._stream.flush()
             return
-        indent = len(lead) + len(tier) + len(figures) + 6
+        indent = len(lead) + len(tier) + len(sure) + len(figures) + 8
         width = max(self._console.width - indent, _NARROWEST_TEXT)
         first, *others = textwrap.wrap(text, width) or [""]
-        self._console.print(f"{lead}  ", end="", soft_wrap=True)
-        self._console.print(tier, style=TIER_STYLES[caption.tier], end="", soft_wrap=True)
-        self._console.print(f"  {figures}  {first}", soft_wrap=True)
+        style = TYPE_STYLES[caption.type]
+        self._part(f"{lead}  ", "dim")
+        self._part(f"{tier}  ", TIER_STYLES[caption.tier])
+        self._part(f"{sure}  ", confidence_style(caption.confidence))
+        self._part(f"{figures}  ", "dim")
+        self._part(f"{first}\n", style)
         for other in others:
-            self._console.print(" " * indent + other, soft_wrap=True)
+            self._part(f"{' ' * indent}{other}\n", style)
+
+    def _part(self, text: str, style: str) -> None:
+        if self._console is not None:
+            self._console.print(text, style=style or None, end="", soft_wrap=True)
+
+
+def confidence_style(confidence: float) -> str:
+    """So that what is doubtful stands out."""
+    return "red" if confidence < DOUBTFUL else "yellow" if confidence < SURE else ""
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+import socket
 import tempfile
 import urllib.parse
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from aiflow.common.topics import Topics
 
 SYNTHETIC: Final = "synthetic:"
 CONNECT_S: Final = 5.0
+DASHBOARD_PORT: Final = 8460
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def staged(options: StageOptions) -> Iterator[Stage]:
             listener=listener,
             children=(*children, *tiers.values()),
             truth=TruthFile(_truth_path(folder)) if plan.uri.startswith(SYNTHETIC) else None,
-            route=_route(options, broker, plan),
+            route=f"{_route(options, broker, plan)}        dashboard {plan.dashboard_url}",
         )
 
 
@@ -129,6 +131,8 @@ def _plan(options: StageOptions, broker: Broker, link: Link, folder: Path) -> Pl
         pool=name,
         camera_enabled=False,
         log_level=options.log_level,
+        dashboard_port=_page_port(),
+        pictures=_pictures_path(folder) if options.camera.startswith(SYNTHETIC) else None,
     )
 
 
@@ -138,11 +142,28 @@ def _uri(options: StageOptions, folder: Path) -> str:
         return options.camera
     path, _, query = options.camera.partition("?")
     fields = {"seed": str(options.seed)} | dict(urllib.parse.parse_qsl(query))
-    return f"{path}?{urllib.parse.urlencode(fields | {'truth': str(_truth_path(folder))})}"
+    files = {"truth": str(_truth_path(folder)), "pictures": str(_pictures_path(folder))}
+    return f"{path}?{urllib.parse.urlencode(fields | files)}"
 
 
 def _truth_path(folder: Path) -> Path:
     return folder / "truth.jsonl"
+
+
+def _pictures_path(folder: Path) -> Path:
+    return folder / "pictures"
+
+
+def _page_port() -> int:
+    """The usual one, or any that is free where another page has that."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", DASHBOARD_PORT))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _route(options: StageOptions, broker: Broker, plan: Plan) -> str:

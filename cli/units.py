@@ -28,8 +28,11 @@ def config_path(tier: str) -> str:
     return f"/etc/aiflow/{tier}.toml"
 
 
-def unit(tier: str, program: Sequence[str]) -> str:
-    """The unit file; `program` is the command up to the name of the tier."""
+def unit(tier: str, program: Sequence[str], ports: Sequence[int] = ()) -> str:
+    """The unit file; `program` is the command up to the name of the tier.
+
+    `ports` are those that it may listen at.
+    """
     name = service(tier)
     command = " ".join(_word(word) for word in (*program, tier, "--config", config_path(tier)))
     return f"""\
@@ -66,7 +69,7 @@ WatchdogSec=60
 Environment=PYTHONFAULTHANDLER=1
 LimitCORE=0
 
-{_HARDENING}{_DEVICES if tier == "device" else _NO_DEVICES}
+{_HARDENING}{_listening(ports)}{_DEVICES if tier == "device" else _NO_DEVICES}
 [Install]
 WantedBy=multi-user.target
 """
@@ -91,6 +94,15 @@ def tmpfiles(tier: str) -> str:
         f"d /etc/aiflow 0755 root root -\n"
         f"z {config_path(tier)} 0640 root {service(tier)} -\n"
     )
+
+
+def _listening(ports: Sequence[int]) -> str:
+    lines = [
+        "# It listens at the ports that its configuration had at `aiflow install`, and no others.",
+        "SocketBindDeny=tcp",
+        *(f"SocketBindAllow=tcp:{port}" for port in ports),
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _word(word: str) -> str:

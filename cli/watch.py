@@ -30,13 +30,36 @@ class WatchConfig(Section):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which captions to show, by what they say."""
+
+    tier: str | None = None
+    words: tuple[str, ...] = ()
+    """All of these, whatever their case."""
+    min_confidence: float = 0.0
+
+    def __contains__(self, caption: Caption) -> bool:
+        text = caption.text.casefold()
+        return (
+            self.tier in {None, caption.tier}
+            and caption.confidence >= self.min_confidence
+            and all(words.casefold() in text for words in self.words)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """What to show, of which broker, and for how long (`count` 0: until interrupted)."""
+    """What to show, of which broker, and for how long (`count` 0: until interrupted).
+
+    `events`: nothing that the broker had kept from before.
+    """
 
     config: Path | None = None
     broker_url: str | None = None
     device: str | None = None
     camera: str | None = None
+    wanted: Wanted = Wanted()
+    events: bool = False
     count: int = 0
     as_json: bool = False
     log_level: Level = Level.WARNING
@@ -50,7 +73,8 @@ def watch(options: WatchOptions) -> None:
     camera = check_name("camera", options.camera) if options.camera else "+"
     screen = Screen(sys.stdout)
     # `caption` is retained: the latest of each camera comes at once. `event` has all of them.
-    filters = [f"{topics.prefix}/{device}/{camera}/{leaf}" for leaf in ("caption", "event")]
+    leaves = ("event",) if options.events else ("caption", "event")
+    filters = [f"{topics.prefix}/{device}/{camera}/{leaf}" for leaf in leaves]
     configure(Level.ERROR)  # why the first connection fails is told by the error itself
     with Listener(broker, *filters) as listener:
         listener.session.wait_connected(CONNECT_S)
@@ -68,7 +92,7 @@ def _show(listener: Listener, screen: Screen, options: WatchOptions) -> None:
         if listener.dropped > dropped:
             missed, dropped = listener.dropped - dropped, listener.dropped
             sys.stderr.write(f"aiflow watch: {missed} captions came faster than they were shown\n")
-        if caption is None or seen.before(caption):
+        if caption is None or caption not in options.wanted or seen.before(caption):
             continue
         if options.as_json:
             screen.line(caption.to_json().decode())

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from aiflow.common.config import Broker, Section, fit_name
+from aiflow.common.config import Broker, Metrics, Section, fit_name
 
 
 def default_worker() -> str:
@@ -36,6 +36,7 @@ class CloudConfig(Section):
     batch_max: Annotated[int, Field(ge=1, le=256)] = Field(
         default=16, description="most requests finished at once"
     )
+    metrics: Metrics = Field(default=Metrics(), description="whether Prometheus may read figures")
     max_waiting: Annotated[int, Field(ge=1, le=4096)] = Field(
         default=32,
         description="most requests waiting; beyond it the worker says so, and is not waited for",

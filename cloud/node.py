@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,6 +17,7 @@ from aiflow.cloud.config import CloudConfig
 from aiflow.cloud.worker import Coding, Job, Worker
 from aiflow.common.batches import Batches
 from aiflow.common.captioner import Captions
+from aiflow.common.exposition import Reading, Total
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Properties, Session
@@ -90,6 +91,13 @@ class CloudNode:
         broker = "connected" if self._session.connected else "no broker"
         answered = self.counters.value("aiflow_answered_total")
         return f"{broker}; {len(self._jobs)} requests wait; {answered} answered"
+
+    def readings(self) -> Iterator[Reading]:
+        """Present values, for Prometheus."""
+        batches = self.counters.value("aiflow_batches_total")
+        yield Reading("aiflow_connected", self._session.connected)
+        yield Reading("aiflow_waiting", len(self._jobs))
+        yield Reading("aiflow_decode_seconds", Total(batches, self._worker.busy_s))
 
     def _on_request(self, _topic: str, payload: bytes, properties: Properties) -> None:
         self.counters.add("aiflow_requests_total")

@@ -11,6 +11,7 @@ from aiflow.cloud.node import CloudNode
 from aiflow.cloud.worker import Coding
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
+from aiflow.common.exposition import exposed
 from aiflow.common.notify import Notifier
 from aiflow.common.signals import caught_signals
 from aiflow.common.watchdog import Watchdog
@@ -29,7 +30,10 @@ def run(config: CloudConfig) -> None:
         captions = Captioner(bundle, "cloud", config.threads)
         # The first run of a model is the slowest; better now than with somebody's first request.
         captions.caption([Request(np.zeros((bundle.tokens, bundle.dims), np.uint8))])
-        with CloudNode(config, Coding(bundle.tag, bundle.tables), captions) as node:
+        with (
+            CloudNode(config, Coding(bundle.tag, bundle.tables), captions) as node,
+            exposed(config.metrics, bundle.id, node.counters, node.readings),
+        ):
             log.info("cloud worker %s serves pool %s", config.worker, config.pool)
             notifier = Notifier.from_environment()
             notifier.ready(node.status())

@@ -63,6 +63,8 @@ class Worker:
         self._counters = counters
         self._faults = Faults(counters, "aiflow_request_errors_total", log)
         self._clock = clock
+        self.busy_s = 0.0
+        """Time spent decoding since the start, seconds."""
 
     def answer(self, jobs: Sequence[Job]) -> list[CloudReply]:
         """One reply per job, in their order.
@@ -119,6 +121,7 @@ class Worker:
             return {index: self.refusal("decoder", words, waited_s[index]) for index in requests}
         compute_s = self._clock() - began
         self._counters.add("aiflow_batches_total")
+        self.busy_s += compute_s
         return {
             index: self._reply(requests[index], draft, waited_s[index], compute_s)
             for index, draft in zip(requests, drafts, strict=True)

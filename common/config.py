@@ -27,6 +27,8 @@ from aiflow.common.topics import NameKind, Topics, check_name
 
 log = logging.getLogger(__name__)
 
+NO_SETTINGS: Final = frozenset({"LOG_FORMAT"})
+"""Variables with the prefix that are options of the command, not settings."""
 MAX_FAULTS: Final = 3
 """Most faults that one ConfigError tells; the rest is counted."""
 
@@ -103,6 +105,19 @@ class Broker(Section):
         return self
 
 
+class Metrics(Section):
+    """Whether Prometheus may read what a daemon counts; the same section in every tier."""
+
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(
+        default=None, description="TCP port of /metrics; unset, nothing listens"
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="address to listen at; whoever reaches it may read, so keep it to this machine",
+    )
+
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -148,7 +163,8 @@ def _overlay(
 ) -> dict[_Path, str]:
     """Lay environment variables over `content`; returns which variable set which key."""
     variables: dict[_Path, str] = {}
-    for variable in sorted(name for name in environ if name.startswith(prefix)):
+    given = {name for name in environ if name.startswith(prefix)}
+    for variable in sorted(given - {prefix + name for name in NO_SETTINGS}):
         keys = tuple(variable.removeprefix(prefix).lower().split("__"))
         if keys[0] not in model.model_fields:
             log.warning("environment variable %s is no setting of this tier; left alone", variable)

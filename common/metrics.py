@@ -6,6 +6,8 @@ set (`reason`, `tier`), never the name of a device or camera.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import logging
 import threading
 import time
@@ -49,11 +51,44 @@ class Counters:
         with self._lock:
             return sum(count for (other, _), count in self._counts.items() if other == name)
 
-    def snapshot(self) -> dict[str, int]:
-        """All series, sorted, written as Prometheus does: `name{label="value"}`."""
+    def series(self) -> list[tuple[str, dict[str, str], int]]:
+        """Name, labels and value of all series, sorted."""
         with self._lock:
             counts = sorted(self._counts.items())
-        return {_written(name, labels): count for (name, labels), count in counts}
+        return [(name, dict(labels), count) for (name, labels), count in counts]
+
+    def snapshot(self) -> dict[str, int]:
+        """All series, sorted, written as Prometheus does: `name{label="value"}`."""
+        return {_written(name, labels): count for name, labels, count in self.series()}
+
+
+class Distribution:
+    """How many values were at most so great, for each of a few bounds; any thread may add."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """`bounds` rise."""
+        self._lock = threading.Lock()
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        with self._lock:
+            self._counts[bisect.bisect_left(self._bounds, value)] += 1
+            self.sum += value
+
+    @property
+    def count(self) -> int:
+        """Of all values."""
+        with self._lock:
+            return sum(self._counts)
+
+    def cumulative(self) -> list[tuple[str, int]]:
+        """Each bound as Prometheus writes it, up to `+Inf`, and how many are within it."""
+        with self._lock:
+            counts = list(itertools.accumulate(self._counts))
+        return list(zip([*map(str, self._bounds), "+Inf"], counts, strict=True))
 
 
 class Faults:
@@ -98,10 +133,10 @@ class Faults:
         self._log.log(level, "%s: %s%s", reason, what, more)
 
 
-def _written(name: str, labels: tuple[tuple[str, str], ...]) -> str:
+def _written(name: str, labels: dict[str, str]) -> str:
     if not labels:
         return name
-    inner = ",".join(f'{label}="{_escaped(value)}"' for label, value in labels)
+    inner = ",".join(f'{label}="{_escaped(value)}"' for label, value in labels.items())
     return f"{name}{{{inner}}}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from aiflow.common.mqtt import Session
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Context, Why
 from aiflow.device.budget import Budget
-from aiflow.device.camera import Camera, Source, open_camera
+from aiflow.device.camera import Source
+from aiflow.device.capture import Limits, Process
 from aiflow.device.config import CameraConfig, DeviceConfig, read_key
 from aiflow.device.courier import Courier
 from aiflow.device.gate import Gate
@@ -82,6 +84,7 @@ class Assembly:
     def camera(
         self,
         camera: CameraConfig,
+        launch: Callable[[CameraConfig], Process],
         on_storage_fault: Callable[[StorageError], None],
     ) -> Parts:
         """Go on with the camera's session or begin one. Raises StorageError, ConfigError."""
@@ -106,10 +109,10 @@ class Assembly:
         reach = Reach(name, patience)
         unit = CameraUnit(
             name,
-            partial(_open, camera),
+            partial(launch, camera),
             self._stream(camera, context, budget, shelf, reach),
             voice,
-            stall_s=camera.stall_s + 1 / camera.fps,
+            limits=_limits(camera),
             counters=self._counters,
             on_storage_fault=on_storage_fault,
         )
@@ -184,8 +187,13 @@ def software() -> str:
     return f"aiflow {__version__}"
 
 
-def _open(camera: CameraConfig) -> Camera:
-    return open_camera(camera.uri, camera.fps, camera.width, camera.height)
+def _limits(camera: CameraConfig) -> Limits:
+    watched = camera.frozen_s > 0 and Source.parse(camera.uri).live
+    return Limits(
+        stall_s=camera.stall_s + 1 / camera.fps,
+        frozen_s=camera.frozen_s if watched else math.inf,
+        reopen_frozen=camera.reopen_frozen,
+    )
 
 
 def _paid(voice: Voice, budget: Budget, courier: Courier) -> Publishes:

@@ -1,9 +1,11 @@
-"""Keeps one camera running: opens it, reads it in a thread, and opens it again when it fails.
+"""Keeps one camera running: starts its process, takes its frames, starts it again when it fails.
 
-A read that never returns cannot be ended from within the process. Such a thread is abandoned and
-another one opens the camera anew, at most `MAX_ABANDONED` times; the owner of the camera calls
-`check` now and then. Whatever runs the reading is behind `start` and `stop`, so that a process
-that can be killed may take the thread's place.
+    watching thread:  wait for ON ─> process ─> frames ─────> deliver
+                        ^              │ fails, dies, hangs: ended, and after a pause started anew
+                        └── OFF, end ──┘
+
+Whatever a driver does, this thread waits for no longer than it says itself: for a message, the bell
+or a deadline, and for the kernel to end a process `KILL_S` at most.
 """
 
 from __future__ import annotations
@@ -14,202 +16,224 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
 
-from aiflow.common.errors import AiflowError
+from aiflow.common.errors import AiflowError, CameraError
 from aiflow.common.metrics import Counters
-from aiflow.device.camera import Camera, Frame
+from aiflow.common.watchdog import Pulse
+from aiflow.device.bell import Bell
+from aiflow.device.camera import Frame
+from aiflow.device.camera.exchange import Ended, Failed, Message, Shot
+from aiflow.device.frozen import FrozenView
 
 log = logging.getLogger(__name__)
 
 Status = Literal["online", "offline"]
+_Outcome = Literal["off", "ended", "died", "failed"]
 
 BACKOFF_S: Final = (0.5, 30.0)
 STEADY_S: Final = 5.0
 """A camera that ran this long is opened again after the shortest pause."""
-OPEN_S: Final = 10.0
-"""Longest time that opening may take, name look-up and time-outs of a network camera included."""
-MAX_ABANDONED: Final = 2
+OPEN_S: Final = 15.0
+"""Longest time until a camera is open: start of its process, name look-up and time-outs of a
+network camera included."""
+GRACE_S: Final = 0.5
+"""A process that is not wanted any more may take this long to close its camera."""
+
+
+class Process(Protocol):
+    """A camera's process; see `aiflow.device.camera.process`."""
+
+    def fileno(self) -> int: ...
+    def hear(self) -> Message | None: ...
+    def frame(self, shot: Shot) -> Frame: ...
+    def end(self, grace_s: float) -> bool: ...
+    @property
+    def fate(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a camera is taken to task for."""
+
+    stall_s: float
+    """Longest time between two frames."""
+    frozen_s: float = math.inf
+    """Longest time for which it may give the very same picture."""
+    reopen_frozen: bool = True
+    """Whether its process is then started anew, once."""
 
 
 class Capture:
-    """One camera. `deliver` is called on the capture thread, `on_status` there or in `check`."""
+    """One camera. `deliver` and `on_status` are called on the watching thread."""
 
     def __init__(
         self,
         name: str,
-        open_camera: Callable[[], Camera],
+        launch: Callable[[], Process],
         deliver: Callable[[Frame], None],
         on_status: Callable[[Status], None],
         *,
-        stall_s: float,
+        limits: Limits,
         counters: Counters,
     ) -> None:
-        """`stall_s` is the longest time that one read may take."""
+        """`launch` starts a process that opens the camera."""
         self._name = name
-        self._open_camera = open_camera
+        self._launch = launch
         self._deliver = deliver
         self._on_status = on_status
-        self._stall_s = stall_s
+        self._limits = limits
         self._counters = counters
-        self._lock = threading.Lock()
-        self._run: _Run | None = None
-        self._abandoned: list[_Run] = []  # they hang
-        self._ending: list[_Run] = []  # they were stopped
+        self._view = FrozenView(limits.frozen_s)
+        self._bell = Bell()
+        self._wanted: object | None = None  # another object each time that it is switched on
+        self._closed = False
+        self._left: Process | None = None  # killed, but the kernel does not let it end
         self._fault = ""
-        self.turns = 0
-        """Frames delivered and attempts that failed."""
+        self.pulse = Pulse()
+        self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
 
     @property
-    def running(self) -> bool:
-        """Whether the camera is to be read: started, not stopped, and not at its end."""
-        run = self._run
-        return run is not None and not run.stopped.is_set()
-
-    @property
-    def overdue(self) -> bool:
-        """Whether the camera hangs; after a `check`, that nothing can be done about it here."""
-        run = self._run
-        return run is not None and not run.stopped.is_set() and run.overdue
+    def frozen(self) -> bool:
+        """Whether the camera gives the very same picture for too long."""
+        return self._view.frozen
 
     def start(self) -> None:
-        with self._lock:
-            if not self.running:
-                self._begin(pauses=0)
+        """Begin to watch; the camera is off."""
+        self._thread.start()
 
-    def stop(self) -> None:
-        """End the reading; does not wait for a read that is under way."""
-        with self._lock:
-            run, self._run = self._run, None
-            if run is not None:
-                run.stop()
-                self._ending = [one for one in self._ending if one.is_alive()] + [run]
+    def switch(self, *, on: bool) -> None:
+        """Open the camera, or close it; also opens one that has come to its end again."""
+        if not on:
+            self._wanted = None
+        elif self._wanted is None:
+            self._wanted = object()
+        self._bell.ring()
+
+    def ask(self) -> None:
+        """Want a turn of the watching thread."""
+        self.pulse.ask()
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Let process and thread end, for good; waits for neither."""
+        self._closed = True
+        self.switch(on=False)
+        if self._thread.ident is None:  # it was never started
+            self._bell.close()
 
     def join(self, timeout_s: float) -> bool:
-        """After `stop`: wait for the threads; False if a camera keeps one of them even so."""
-        deadline = time.monotonic() + timeout_s
-        threads = self._ending + self._abandoned
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+        """After `close`: wait for the thread, and False if it does not end."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
-    def check(self) -> None:
-        """Notice a stall, and open the camera anew if there is one."""
-        with self._lock:
-            run = self._run
-            if run is None or not self.overdue:
-                return
-            self._abandoned = [one for one in self._abandoned if one.is_alive()]
-            if len(self._abandoned) < MAX_ABANDONED:
-                run.stop()
-                self._abandoned.append(run)
-                self._begin(pauses=1)
-                self._counters.add("aiflow_camera_stalls_total")
-        self._failed("it hangs, neither giving a frame nor failing")
+    def _run(self) -> None:
+        done: object | None = None
+        while not self._closed:
+            wanted = self._wanted
+            if wanted is None or wanted is done:
+                self._bell.wait()
+                self.pulse.beat()
+            else:
+                self._keep_open(wanted)
+                done = wanted
+        self._bell.close()
 
-    def _begin(self, pauses: int) -> None:
-        self._run = _Run(self._name, self._serve, pauses)
-        self._run.start()
-
-    def _serve(self, run: _Run) -> None:
-        """Read until stopped, or until the camera fails or ends."""
-        try:
-            run.enter(OPEN_S)
-            camera = self._open_camera()
-        except AiflowError as error:
-            self._failed_in(run, str(error))
-            return
-        run.reads(camera)
-        try:
-            self._read(run, camera)
-        except AiflowError as error:
-            self._failed_in(run, str(error))
-        finally:
-            camera.close()
-
-    def _read(self, run: _Run, camera: Camera) -> None:
-        delivered = False
-        while True:
-            run.enter(self._stall_s)
-            frame = camera.read()
-            run.leave()
-            if run.stopped.is_set():
-                return
-            if frame is None:
-                log.info("camera %s has come to its end", self._name)
-                run.stopped.set()
+    def _keep_open(self, wanted: object) -> None:
+        """Until the camera is switched off or comes to its end."""
+        pauses = 0
+        while self._wanted is wanted:
+            began = time.monotonic()
+            try:
+                if self._serve(wanted) == "ended":
+                    log.info("camera %s has come to its end", self._name)
+                    self._on_status("offline")
+                    return
+            except AiflowError as error:
+                self._failed(str(error))
+            except Exception:
+                # The outermost loop of this thread: a bug costs one process of the camera.
+                log.exception("camera %s failed by a fault of ours", self._name)
                 self._on_status("offline")
-                return
-            self.turns += 1
-            self._deliver(frame)
-            if not delivered:
-                delivered = True
-                self._fault = ""
-                self._on_status("online")
+            pauses = 1 if time.monotonic() - began >= STEADY_S else pauses + 1
+            self._rest(wanted, _pause_s(pauses))
 
-    def _failed_in(self, run: _Run, fault: str) -> None:
-        run.leave()
-        if not run.stopped.is_set():
-            self.turns += 1
-            self._counters.add("aiflow_camera_reconnects_total")
-            self._failed(fault)
+    def _serve(self, wanted: object) -> _Outcome:
+        """One process's life. Raises CameraError when there is none, or it ends by itself."""
+        if self._left is not None and not self._left.end(0.0):
+            raise CameraError(self._left.fate)
+        self._left = process = self._launch()
+        try:
+            outcome = self._listen(process, wanted)
+        except AiflowError as error:
+            self._failed(str(error))  # before the process ends, which may take its time
+            return "failed"
+        finally:
+            if process.end(GRACE_S):
+                self._left = None
+        if outcome == "died":
+            self._counters.add("aiflow_camera_deaths_total")
+            raise CameraError(process.fate)
+        return outcome
+
+    def _listen(self, process: Process, wanted: object) -> _Outcome:
+        """Take in what it says. Raises CameraError when the camera fails or hangs."""
+        deadline = time.monotonic() + OPEN_S
+        delivered = False
+        while self._wanted is wanted:
+            heard = self._bell.wait(deadline - time.monotonic(), process.fileno())
+            self.pulse.beat()
+            if not heard:
+                if time.monotonic() >= deadline:
+                    self._counters.add("aiflow_camera_stalls_total")
+                    raise CameraError("it hangs, neither giving a frame nor failing")
+                continue
+            message = process.hear()
+            if message is None:
+                return "died"
+            if isinstance(message, Failed):
+                raise CameraError(message.fault)
+            if isinstance(message, Ended):
+                return "ended"
+            deadline = time.monotonic() + self._limits.stall_s
+            if isinstance(message, Shot):
+                self._deliver(process.frame(message))
+                if not delivered:
+                    delivered = True
+                    self._fault = ""
+                    self._on_status("online")
+                self._look(message)
+        return "off"
+
+    def _look(self, shot: Shot) -> None:
+        """Raises CameraError when the camera is to be opened anew, as its view has frozen."""
+        was_frozen = self._view.frozen
+        if self._view.look(shot.checksum, time.monotonic()):
+            self._counters.add("aiflow_camera_frozen_total")
+            fault = f"it gives the very same picture for {self._limits.frozen_s:g} s"
+            if self._limits.reopen_frozen:
+                raise CameraError(fault)
+            log.warning("camera %s: %s", self._name, fault)
+        elif was_frozen and not self._view.frozen:
+            log.info("camera %s: its picture changes again", self._name)
 
     def _failed(self, fault: str) -> None:
+        self._counters.add("aiflow_camera_reconnects_total")
         if fault != self._fault:  # the same one over and over is told once
             self._fault = fault
             log.warning("camera %s: %s (it is opened again until it works)", self._name, fault)
         self._on_status("offline")
 
+    def _rest(self, wanted: object, pause_s: float) -> None:
+        """Unless the camera is switched meanwhile."""
+        until = time.monotonic() + pause_s
+        while self._wanted is wanted and (left_s := until - time.monotonic()) > 0:
+            self._bell.wait(left_s)
+            self.pulse.beat()
 
-class _Run(threading.Thread):
-    """One thread's life; `stopped` outlives it."""
 
-    def __init__(self, name: str, serve: Callable[[_Run], None], pauses: int) -> None:
-        super().__init__(name=f"capture {name}", daemon=True)
-        self.stopped = threading.Event()
-        self._serve = serve
-        self._pauses = pauses
-        self._deadline = math.inf
-        self._camera: Camera | None = None
-
-    def reads(self, camera: Camera) -> None:
-        """From now on this camera may be interrupted."""
-        self._camera = camera
-        if self.stopped.is_set():
-            camera.interrupt()
-
-    def stop(self) -> None:
-        """Ask the thread to end; any thread may."""
-        self.stopped.set()
-        camera = self._camera
-        if camera is not None:
-            camera.interrupt()
-
-    @property
-    def overdue(self) -> bool:
-        """Whether the camera keeps this thread waiting for too long."""
-        return time.monotonic() > self._deadline
-
-    def enter(self, longest_s: float) -> None:
-        """The camera is called now."""
-        self._deadline = time.monotonic() + longest_s
-
-    def leave(self) -> None:
-        self._deadline = math.inf
-
-    def run(self) -> None:
-        while not self.stopped.wait(self._pause_s()):
-            began = time.monotonic()
-            try:
-                self._serve(self)
-            except Exception:
-                # The outermost loop of this thread: a bug in a camera is a failure of it.
-                log.exception("%s failed by a fault of ours", self.name)
-            self.leave()
-            self._pauses = 1 if time.monotonic() - began >= STEADY_S else self._pauses + 1
-
-    def _pause_s(self) -> float:
-        if self._pauses == 0:
-            return 0.0
-        longest = min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(self._pauses - 1, 16))
-        return random.uniform(longest / 2, longest)
+def _pause_s(pauses: int) -> float:
+    longest = min(BACKOFF_S[1], BACKOFF_S[0] * 2.0 ** min(pauses - 1, 16))
+    return random.uniform(longest / 2, longest)

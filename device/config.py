@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from aiflow.common.config import Broker, Section, fit_name, hex_key, state_file
+from aiflow.common.config import Broker, Metrics, Section, fit_name, hex_key, state_file
 from aiflow.common.errors import ConfigError
+from aiflow.common.topics import Topics
 from aiflow.device.camera.source import Source
 
 
@@ -17,8 +18,8 @@ class CameraConfig(Section):
 
     name: str = Field(description="name of the camera, in its topics")
     uri: str = Field(
-        description="synthetic:street, a device number or /dev/videoN, an rtsp or http URL, a "
-        "video file or a folder of images"
+        description="synthetic:street, a device number or /dev/videoN, picamera2:N, gst:PIPELINE, "
+        "an rtsp or http URL, a video file or a folder of images"
     )
     fps: Annotated[float, Field(gt=0, le=120)] = Field(
         default=2.0, description="most frames taken from it in a second"
@@ -32,6 +33,14 @@ class CameraConfig(Section):
     enabled: bool = Field(default=True, description="whether it is on when the device starts")
     stall_s: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=3.0, description="silence in seconds, over its own pace, that counts as a stall"
+    )
+    frozen_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=60.0,
+        description="seconds in which a live camera's picture stays the same to the bit that count "
+        "as a frozen view; 0 for never",
+    )
+    reopen_frozen: bool = Field(
+        default=True, description="whether a camera is opened anew, once, when its view has frozen"
     )
     budget_bytes_s: Annotated[float, Field(ge=1)] | None = Field(
         default=None,
@@ -154,6 +163,28 @@ class ImageConfig(Section):
     )
 
 
+class HomeAssistantConfig(Section):
+    """Whether Home Assistant finds the cameras by itself."""
+
+    enabled: bool | None = Field(
+        default=None,
+        description="true: announce the cameras; false: take back what was announced; unset, "
+        "nothing is read or written there",
+    )
+    prefix: str = Field(
+        default="homeassistant",
+        description="discovery prefix, as it is set in Home Assistant's MQTT integration",
+    )
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_is_fit(cls, prefix: str) -> str:
+        try:
+            return Topics(prefix).prefix
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+
 class DeviceConfig(Section):
     """Everything that the owner of a device may set."""
 
@@ -182,6 +213,9 @@ class DeviceConfig(Section):
     fallback: FallbackConfig = Field(
         default=FallbackConfig(), description="when mode auto captions on the device"
     )
+    home_assistant: HomeAssistantConfig = Field(
+        default=HomeAssistantConfig(), description="whether Home Assistant finds the cameras"
+    )
     key_file: Path | None = Field(
         default=None,
         description="file of the device's key, in hex; payloads then carry a MAC, and the edge "
@@ -191,6 +225,7 @@ class DeviceConfig(Section):
         default=False, description="whether pixels may leave the device; only mode image sends them"
     )
     image: ImageConfig = Field(default=ImageConfig(), description="pictures of mode image")
+    metrics: Metrics = Field(default=Metrics(), description="whether Prometheus may read figures")
     stats_every_s: Annotated[float, Field(ge=1)] = Field(
         default=60.0, description="seconds between two messages of statistics"
     )

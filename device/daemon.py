@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.errors import AiflowError, StorageError
+from aiflow.common.exposition import Reading
 from aiflow.common.messages import DeviceStats
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session, Will, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import unpack_receipt, unpack_refine_order
 from aiflow.device.assembly import Assembly, software
-from aiflow.device.config import DeviceConfig
+from aiflow.device.capture import Process
+from aiflow.device.config import CameraConfig, DeviceConfig
 from aiflow.device.courier import Courier
+from aiflow.device.discovery import Discovery
+from aiflow.device.launch import launch
 from aiflow.device.line import Line
 from aiflow.device.outbox import Outbox
 from aiflow.device.stream import Encodes
@@ -47,8 +51,11 @@ class Device:
         outbox: Outbox,
         counters: Counters,
         on_fatal: Callable[[AiflowError], None],
+        launch: Callable[[CameraConfig], Process] = launch,
     ) -> None:
         """`on_fatal` is told, on any thread, what the device cannot go on with.
+
+        `launch` starts a process of a camera.
 
         Raises ConfigError when the configuration does not fit bundle or files.
         """
@@ -59,7 +66,7 @@ class Device:
         self._topics = Topics(config.broker.prefix)
         self._began = time.monotonic()
         self.hangs = False
-        """After `stop`: a thread could not be ended, as its camera hangs."""
+        """After `stop`: a thread of a camera could not be ended."""
         fallback = config.fallback
         line = (
             Line(unanswered_s=fallback.unanswered_s, deadline_s=fallback.deadline_s)
@@ -78,10 +85,23 @@ class Device:
         )
         assembly = Assembly(config, bundle, encoder, outbox, self._session, courier, counters)
         self._cameras = {
-            camera.name: assembly.camera(camera, self._on_storage_fault) for camera in config.camera
+            camera.name: assembly.camera(camera, launch, self._on_storage_fault)
+            for camera in config.camera
         }
         for name, parts in self._cameras.items():
             courier.add(name, parts.sender, parts.reach)
+        told = config.home_assistant
+        self._discovery = None
+        if told.enabled is not None:
+            self._discovery = Discovery(
+                self._session,
+                self._topics,
+                config.device,
+                self._cameras,
+                prefix=told.prefix,
+                wanted=told.enabled,
+                max_interval_s=config.gate.max_interval_s,
+            )
 
     def __enter__(self) -> Self:
         self.start()
@@ -104,6 +124,8 @@ class Device:
             session.subscribe(topics.receipt(device, name), 0, partial(self._on_receipt, name))
             session.subscribe(topics.refine(device, name), 1, partial(self._on_refine, name))
             session.subscribe(topics.enabled_set(device, name), 1, partial(_on_enable, parts.unit))
+        if self._discovery is not None:
+            self._discovery.start()
         self._courier.start()
         session.start()
         for camera in self._config.camera:
@@ -118,6 +140,8 @@ class Device:
         ended = [unit.join(max(0.0, deadline - time.monotonic())) for unit in units]
         self.hangs = not all(ended)
         self._courier.stop()
+        if self._discovery is not None:
+            self._discovery.stop()
         self._session.announce(self._topics.available(self._config.device), b"offline")
         self._session.close(CLOSE_S)
 
@@ -145,10 +169,20 @@ class Device:
             },
         )
 
+    def readings(self) -> Iterator[Reading]:
+        """Present values, for Prometheus."""
+        yield Reading("aiflow_connected", self._session.connected)
+        yield Reading("aiflow_outbox_entries", self._outbox.entries)
+        yield Reading("aiflow_outbox_bytes", self._outbox.payload_bytes)
+        for name, parts in self._cameras.items():
+            within_reach = parts.reach.why is None
+            yield Reading("aiflow_camera_within_reach", within_reach, {"camera": name})
+            yield from parts.unit.readings()
+
     # What the watchdog asks.
 
     def ask(self) -> None:
-        """Want a turn of every thread. A camera is only looked at: it has its own time."""
+        """Want a turn of every thread. A camera is not asked: it has its own time."""
         self._courier.ask()
         for parts in self._cameras.values():
             parts.unit.ask()
@@ -156,17 +190,14 @@ class Device:
     def silent(self) -> list[str]:
         """Which parts have not come around since.
 
-        A camera that hangs beyond help counts only while no other one gets on: a restart would
-        cost their frames, and its status is offline anyway.
+        A camera that fails or hangs is none of them: its process is ended and started again, and
+        the service's restart could do no more. The thread that sees to that is one.
         """
-        units = {name: parts.unit for name, parts in self._cameras.items()}
-        silent = [f"stream {name}" for name, unit in units.items() if unit.pulse.silent]
+        silent = [name for parts in self._cameras.values() for name in parts.unit.silent]
         if self._courier.pulse.silent:
             silent.append("courier")
         if self._session.stuck:
             silent.append("network")
-        if not any(unit.gets_on for unit in units.values()):
-            silent += [f"camera {name}" for name, unit in units.items() if unit.hangs]
         return silent
 
     def status(self) -> str:

@@ -38,6 +38,8 @@ class Predictor:
         self._context = context
         self._key_every_s = key_every_s
         self._key_at = -math.inf
+        self._key_sequence = -1
+        """Of the latest key frame that was sent although there was a reference."""
         self._reference: _Frame | None = None
         self._unreceipted: OrderedDict[int, _Frame] = OrderedDict()
 
@@ -51,9 +53,16 @@ class Predictor:
         if frame is None:
             return kept
         delta = None if now - self._key_at >= self._key_every_s else self._delta(frame)
-        self._remember(frame)
         if delta is not None and len(delta) < len(kept):
+            if self._joined:
+                self._remember(frame)
             return delta
+        if self._reference is not None:
+            # Who begins to read here must be able to go on: what came before is no reference any
+            # more, and neither is what is coded against it until this frame has its receipt.
+            self._unreceipted.clear()
+            self._key_sequence = frame.header.sequence
+        self._remember(frame)
         self._key_at = now
         return kept
 
@@ -68,6 +77,12 @@ class Predictor:
         """Whoever listens may know nothing of the past: key frames, until one has a receipt."""
         self._reference = None
         self._unreceipted.clear()
+
+    @property
+    def _joined(self) -> bool:
+        """Whether the reference can be read by those who began with the latest key frame."""
+        reference = self._reference
+        return reference is not None and reference.header.sequence >= self._key_sequence
 
     def _read(self, kept: bytes) -> _Frame | None:
         """None for what is no key payload; if it is broken, the edge node will count it."""

@@ -11,12 +11,14 @@ import cv2
 from aiflow.common.bundle import Bundle
 from aiflow.common.encoder import Encoder
 from aiflow.common.errors import AiflowError
+from aiflow.common.exposition import exposed
 from aiflow.common.metrics import Counters
 from aiflow.common.notify import Notifier
 from aiflow.common.signals import caught_signals
 from aiflow.common.watchdog import Watchdog
 from aiflow.device.config import DeviceConfig, outbox_path
 from aiflow.device.daemon import Device
+from aiflow.device.launch import Launches
 from aiflow.device.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ def run(config: DeviceConfig) -> None:
     """
     fatal: queue.SimpleQueue[AiflowError] = queue.SimpleQueue()
     bounds = config.outbox
-    with caught_signals() as signals:
+    with caught_signals() as signals, Launches(config.camera) as launches:
 
         def on_fatal(fault: AiflowError) -> None:
             fatal.put(fault)
@@ -48,7 +50,8 @@ def run(config: DeviceConfig) -> None:
                 max_bytes=bounds.max_bytes,
                 counters=counters,
             ) as outbox,
-            Device(config, bundle, encoder, outbox, counters, on_fatal) as device,
+            Device(config, bundle, encoder, outbox, counters, on_fatal, launches) as device,
+            exposed(config.metrics, bundle.id, counters, device.readings),
         ):
             log.info("device %s encodes with bundle %s", config.device, bundle.id[:12])
             _serve(device, config.stats_every_s, signals)
@@ -60,7 +63,7 @@ def run(config: DeviceConfig) -> None:
 
 
 def _leave() -> None:
-    """End the process with status 0 although a thread hangs inside a camera's driver.
+    """End the process with status 0 although a camera's thread hangs.
 
     At the interpreter's own end such a thread could wake up in C++ code and abort the process.
     """

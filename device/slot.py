@@ -17,7 +17,7 @@ MAX_ORDERS: Final = 16
 
 
 class Slot:
-    """Holds one frame; a newer one replaces it, counted in `replaced`."""
+    """Holds one frame; a newer one replaces it, counted in `replaced`, and gives it back."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -31,7 +31,9 @@ class Slot:
     def put(self, frame: Frame) -> None:
         with self._changed:
             self.captured += 1
-            self.replaced += self._frame is not None
+            if self._frame is not None:
+                self.replaced += 1
+                self._frame.release()
             self._frame = frame
             self._changed.notify()
 
@@ -41,10 +43,13 @@ class Slot:
             self._orders.append(order)
             self._changed.notify()
 
-    def take(self, timeout_s: float | None = None) -> Frame | RefineOrder | None:
-        """The next order, else the freshest frame; None when closed, poked or timed out."""
+    def take(self) -> Frame | RefineOrder | None:
+        """The next order, else the freshest frame, which the taker gives back.
+
+        None when closed or poked.
+        """
         with self._changed:
-            self._changed.wait_for(self._ready, timeout_s)
+            self._changed.wait_for(self._ready)
             self._poked = False
             if self._closed:
                 return None

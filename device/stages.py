@@ -14,6 +14,7 @@ class Stages:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seconds: dict[str, list[float]] = {}  # count, sum, greatest
+        self._totals: dict[str, tuple[int, float]] = {}
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
@@ -25,6 +26,13 @@ class Stages:
         with self._lock:
             count, total, greatest = self._seconds.get(stage, (0.0, 0.0, 0.0))
             self._seconds[stage] = [count + 1, total + seconds, max(greatest, seconds)]
+            count, total = self._totals.get(stage, (0, 0.0))
+            self._totals[stage] = (count + 1, total + seconds)
+
+    def totals(self) -> dict[str, tuple[int, float]]:
+        """How often each stage was measured since the start, and its seconds in all."""
+        with self._lock:
+            return dict(self._totals)
 
     def take(self) -> dict[str, float]:
         """`<stage>_ms` and `<stage>_max_ms` since the last call, which this one resets."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from aiflow.common.errors import AiflowError, PayloadMalformed, StorageError
+from aiflow.common.exposition import Reading, Total
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.watchdog import Pulse
 from aiflow.common.wire import RefineOrder
-from aiflow.device.camera import Camera, Frame
-from aiflow.device.capture import Capture, Status
+from aiflow.device.camera import Frame
+from aiflow.device.capture import Capture, Limits, Process, Status
 from aiflow.device.slot import Slot
 from aiflow.device.stream import Stream
 from aiflow.device.voice import Voice
@@ -33,33 +34,28 @@ class CameraUnit:
     def __init__(
         self,
         name: str,
-        open_camera: Callable[[], Camera],
+        launch: Callable[[], Process],
         stream: Stream,
         voice: Voice,
         *,
-        stall_s: float,
+        limits: Limits,
         counters: Counters,
         on_storage_fault: Callable[[StorageError], None],
     ) -> None:
-        """`stall_s` is the longest time that one read of the camera may take.
-
-        `on_storage_fault` is called on the stream thread.
-        """
+        """`launch` starts a process of the camera. `on_storage_fault`: on the stream thread."""
         self.name = name
         self._stream = stream
         self.slot = Slot()
         self._voice = voice
         self._on_storage_fault = on_storage_fault
-        self._stall_s = stall_s
         self._faults = Faults(counters, "aiflow_stream_faults_total", log)
         self._capture = Capture(
-            name, open_camera, self.slot.put, self._on_status, stall_s=stall_s, counters=counters
+            name, launch, self.slot.put, self._on_status, limits=limits, counters=counters
         )
         self._lock = threading.Lock()
         self._enabled = False  # this and _status under the lock
         self._described: tuple[int, ...] = ()
         self._status = ""
-        self._turns = 0
         self.pulse = Pulse()
         self._thread = threading.Thread(target=self._run, name=f"stream {name}", daemon=True)
 
@@ -68,6 +64,7 @@ class CameraUnit:
         stream = self._stream
         return {
             "status": self._status,
+            "frozen": self._capture.frozen,
             "captured": self.slot.captured,
             "replaced": self.slot.replaced,
             "looked_at": stream.looked_at,
@@ -77,21 +74,32 @@ class CameraUnit:
             **stream.stages.take(),
         }
 
+    def readings(self) -> Iterator[Reading]:
+        """Present values, for Prometheus."""
+        stream, labels = self._stream, {"camera": self.name}
+        yield Reading("aiflow_camera_online", self.online, labels)
+        for step, count in (
+            ("captured", self.slot.captured),
+            ("replaced", self.slot.replaced),
+            ("looked_at", stream.looked_at),
+            ("encoded", stream.encoded),
+            ("accepted", stream.accepted),
+        ):
+            yield Reading("aiflow_frames_total", count, labels | {"step": step})
+        for stage, total in stream.stages.totals().items():
+            yield Reading(f"aiflow_{stage}_seconds", Total(*total), labels)
+
     def ask(self) -> None:
-        """Want a turn of the stream thread, and note how far the camera has come."""
-        self._turns = self._capture.turns
+        """Want a turn of both threads. The camera itself is not asked: it has its own time."""
         self.pulse.ask()
         self.slot.poke()
+        self._capture.ask()
 
     @property
-    def gets_on(self) -> bool:
-        """Whether the camera has given a frame, or failed and been tried again, since `ask`."""
-        return self._capture.turns != self._turns
-
-    @property
-    def hangs(self) -> bool:
-        """Whether the camera does neither, beyond its own time, and cannot be opened anew."""
-        return self._capture.overdue and not self.gets_on
+    def silent(self) -> list[str]:
+        """Which threads have not come around since."""
+        pulses = {"stream": self.pulse, "capture": self._capture.pulse}
+        return [f"{thread} {self.name}" for thread, pulse in pulses.items() if pulse.silent]
 
     @property
     def online(self) -> bool:
@@ -99,6 +107,7 @@ class CameraUnit:
 
     def start(self, *, enabled: bool) -> None:
         self._thread.start()
+        self._capture.start()
         self.enable(on=enabled)
 
     def enable(self, *, on: bool) -> None:
@@ -110,11 +119,7 @@ class CameraUnit:
             elif self._status != "online":
                 self._say("offline")
             self._voice.enabled(on=on)
-        if on:
-            self._capture.start()
-        else:
-            self._capture.stop()
-        self.slot.poke()
+        self._capture.switch(on=on)
 
     def enable_order(self, payload: bytes) -> None:
         """`ON` or `OFF` from the topic; PayloadMalformed for anything else."""
@@ -124,7 +129,7 @@ class CameraUnit:
 
     def stop(self) -> None:
         """Ask both threads to end, and say so; waits for neither."""
-        self._capture.stop()
+        self._capture.close()
         self.slot.close()
         with self._lock:
             self._enabled = False
@@ -153,12 +158,10 @@ class CameraUnit:
     def _run(self) -> None:
         while not self.slot.closed:
             try:
-                taken = self.slot.take(self._stall_s if self._capture.running else None)
-                if taken is None:
-                    self._capture.check()
-                elif isinstance(taken, RefineOrder):
+                taken = self.slot.take()
+                if isinstance(taken, RefineOrder):
                     self._refine(taken)
-                else:
+                elif taken is not None:
                     self._offer(taken)
             except StorageError as error:
                 self._faults.record("storage", error)
@@ -172,10 +175,13 @@ class CameraUnit:
             self.pulse.beat()
 
     def _offer(self, frame: Frame) -> None:
-        if frame.image.shape != self._described:
-            self._stream.describe(self._voice.descriptor(frame.image))
-            self._described = frame.image.shape
-        self._stream.offer(frame)
+        try:
+            if frame.image.shape != self._described:
+                self._stream.describe(self._voice.descriptor(frame.image))
+                self._described = frame.image.shape
+            self._stream.offer(frame)
+        finally:
+            frame.release()
 
     def _refine(self, order: RefineOrder) -> None:
         payload = self._stream.refine(order)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from aiflow.common.config import Broker, Section, fit_name, hex_key, state_file
+from aiflow.common.config import Broker, Metrics, Section, fit_name, hex_key, state_file
+from aiflow.edge.dashboard.config import DashboardConfig
 
 
 class EdgeConfig(Section):
@@ -63,6 +64,10 @@ class EdgeConfig(Section):
     device_keys: dict[str, Path] = Field(
         default_factory=dict,
         description="device name to the file of its key, in hex; such a device must sign",
+    )
+    metrics: Metrics = Field(default=Metrics(), description="whether Prometheus may read figures")
+    dashboard: DashboardConfig = Field(
+        default=DashboardConfig(), description="the page that shows what happens"
     )
 
     @field_validator("node")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -18,9 +18,10 @@ from typing import Final, Self
 from aiflow import __version__
 from aiflow.common.captioner import Captions
 from aiflow.common.errors import AiflowError, PayloadError
+from aiflow.common.exposition import Reading, Total
 from aiflow.common.messages import CloudReply, EdgeStats
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Properties, Session, Will
+from aiflow.common.mqtt import Handler, Properties, Session, Will
 from aiflow.common.topics import Topics
 from aiflow.common.watchdog import Pulse
 from aiflow.common.wire import RefineOrder, pack_refine_order
@@ -155,6 +156,17 @@ class EdgeNode:
         self._session.announce(self._topics.edge_available(self._config.node), b"offline")
         self._session.close()
 
+    # What the dashboard needs.
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a broker at present."""
+        return self._session.connected
+
+    def listen(self, topic_filter: str, qos: int, handler: Handler) -> None:
+        """Have `handler` hear, on the network thread, what comes there beside our own work."""
+        self._session.subscribe(topic_filter, qos, handler)
+
     # What the watchdog asks.
 
     def ask(self) -> None:
@@ -267,6 +279,21 @@ class EdgeNode:
 
     def _send_receipt(self, stream: StreamKey, receipt: bytes) -> bool:
         return self._session.publish(self._topics.receipt(stream.device, stream.camera), receipt)
+
+    def readings(self) -> Iterator[Reading]:
+        """Present values, for Prometheus."""
+        cloud, decoder = self._escalations.state(), self._decoder
+        batches = self.counters.value("aiflow_batches_total")
+        yield Reading("aiflow_connected", self._session.connected)
+        yield Reading("aiflow_waiting", len(self._waiting))
+        yield Reading("aiflow_in_hand", self._custody.held)
+        yield Reading("aiflow_streams", len(self._streams))
+        yield Reading("aiflow_streams_usable", self._streams.usable)
+        yield Reading("aiflow_escalations_pending", cloud.pending)
+        yield Reading("aiflow_cloud_rest_seconds", cloud.rest_s)
+        yield Reading("aiflow_decode_seconds", Total(batches, decoder.busy_s))
+        for tier, latency in self._publisher.latency.items():
+            yield Reading("aiflow_caption_latency_seconds", latency, {"tier": tier})
 
     def _tick(self) -> None:
         self._alarms.after(self._config.stats_every_s, self._tick)

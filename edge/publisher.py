@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from aiflow.common.acks import Acks
 from aiflow.common.messages import (
@@ -22,7 +22,7 @@ from aiflow.common.messages import (
     Tier,
     caption_id,
 )
-from aiflow.common.metrics import Counters, Faults
+from aiflow.common.metrics import Counters, Distribution, Faults
 from aiflow.common.topics import Topics
 from aiflow.edge.arrival import Arrival, FrameKey
 from aiflow.edge.custody import Custody
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MAX_REASON: Final = 200
 MAX_TEXT: Final = 1000
+LATENCY_S: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 600.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,10 @@ class Publisher:
         self._custody = custody
         self._counters = counters
         self._faults = Faults(counters, "aiflow_publish_errors_total", log)
+        self.latency: Mapping[Tier, Distribution] = {
+            tier: Distribution(LATENCY_S) for tier in get_args(Tier)
+        }
+        """Of the captions that the broker accepted, seconds."""
         self._lock = threading.Lock()
         self._newest = dict(newest)
 
@@ -128,6 +133,7 @@ class Publisher:
             return
         kind = "update" if answer.update else "new"
         self._counters.add("aiflow_captions_total", tier=answer.tier, type=kind)
+        self.latency[answer.tier].add(time.time() - frame.captured_s)
         if not answer.update:
             self._custody.captioned(frame.key)
 

@@ -19,10 +19,8 @@ from aiflow.common.errors import PayloadError, PayloadMalformed, ReferenceMissin
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Properties, publish_size
-from aiflow.common.symbols import decode
 from aiflow.common.topics import Topics
 from aiflow.common.wire import (
-    MAX_ESCALATED_PAYLOADS,
     Kind,
     Packet,
     require_bundle,
@@ -31,7 +29,7 @@ from aiflow.common.wire import (
 )
 from aiflow.edge.arrival import Arrival, Embedding, FrameKey, LocalCaption, Picture, StreamKey
 from aiflow.edge.custody import Custody
-from aiflow.edge.streams import Seen, Stream, Streams
+from aiflow.edge.streams import Stream, Streams
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +151,7 @@ class Receiver:
             # A restart has made us forget what was captioned, but its device may refer to it.
             if packet.kind in DECODED and packet.sequence not in stream.frames:
                 with contextlib.suppress(PayloadError):  # it is counted already, as a duplicate
-                    self._decode(stream, packet, coming.payload)
+                    stream.take(packet, coming.payload, self._tables)
             return
         try:
             self._hand_on(stream, key, packet, coming)
@@ -199,7 +197,7 @@ class Receiver:
                 )
             )
             return
-        frame = self._decode(stream, packet, coming.payload)
+        frame = stream.take(packet, coming.payload, self._tables)
         self._next.embedding(
             Embedding(
                 key=key,
@@ -217,21 +215,6 @@ class Receiver:
                 refined=packet.kind is Kind.REFINE,
             )
         )
-
-    def _decode(self, stream: Stream, packet: Packet, payload: bytes) -> Seen:
-        """Decode a packet and remember its frame for those that refer to it."""
-        decoded = decode(packet, self._tables, stream.decoded)
-        if packet.kind is Kind.REFINE:
-            before = stream.frames[packet.sequence]
-            # One more than can be escalated is kept: enough to see that it cannot.
-            payloads = (*before.payloads, payload)[: MAX_ESCALATED_PAYLOADS + 1]
-            frame = Seen(before.header, decoded, payloads)
-        else:
-            frame = Seen(packet.header, decoded, (payload,))
-        stream.remember(frame)
-        if packet.reference is not None:
-            stream.used(packet.reference.sequence)
-        return frame
 
     def _want_key_frames(self, stream: Stream) -> None:
         now = time.monotonic()

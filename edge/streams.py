@@ -6,35 +6,20 @@ Used by the network thread alone; only `__len__` and `usable` may be read from e
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from aiflow.common.errors import PayloadMalformed, UnknownBundle
+from aiflow.common.frames import Frames
 from aiflow.common.messages import Descriptor
-from aiflow.common.symbols import Decoded
-from aiflow.common.wire import Context, Header
+from aiflow.common.wire import Context
 from aiflow.edge.arrival import StreamKey
 
 log = logging.getLogger(__name__)
 
-MAX_REFERENCES: Final = 64
-"""Frames kept per stream for deltas and refinements: a device's window of unreceipted ones."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """A frame that others may refer to."""
-
-    header: Header
-    decoded: Decoded
-    payloads: tuple[bytes, ...]
-    """That carried it."""
-
 
 @dataclass(slots=True)
-class Stream:
+class Stream(Frames):
     """One session of one camera."""
 
     key: StreamKey
@@ -43,29 +28,7 @@ class Stream:
     """Whether the device's mode lets the cloud be asked."""
     foreign_bundle: str | None = None
     """Name and id of another bundle that its frames are coded for."""
-    frames: OrderedDict[int, Seen] = field(default_factory=OrderedDict)
-    """The latest by sequence, those that came or were referred to last at the end."""
-    decoded: dict[int, Decoded] = field(default_factory=dict)
-    """The same, without their payloads."""
     key_frame_asked_at: float = float("-inf")
-
-    def remember(self, frame: Seen) -> None:
-        """Keep a frame for others to refer to; beyond `MAX_REFERENCES` one goes that none uses."""
-        sequence = frame.header.sequence
-        self.frames[sequence] = frame
-        self.frames.move_to_end(sequence)
-        self.decoded[sequence] = frame.decoded
-        if len(self.frames) > MAX_REFERENCES:
-            oldest, _ = self.frames.popitem(last=False)
-            del self.decoded[oldest]
-
-    def used(self, sequence: int) -> None:
-        """A device goes on referring to a frame until a newer one has a receipt."""
-        self.frames.move_to_end(sequence)
-
-    def references(self) -> Iterator[Header]:
-        """What a delta may refer to, the latest first."""
-        return (frame.header for frame in reversed(self.frames.values()))
 
     def require_our_bundle(self) -> None:
         """Raises UnknownBundle."""

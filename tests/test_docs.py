@@ -9,22 +9,25 @@ from pathlib import Path
 import pytest
 
 from aiflow.cloud.config import CloudConfig
-from aiflow.common.config import Broker, Section
+from aiflow.common.config import Broker, Metrics, Section
 from aiflow.device.config import (
     CameraConfig,
     DeviceConfig,
     FallbackConfig,
     GateConfig,
+    HomeAssistantConfig,
     ImageConfig,
     OutboxConfig,
     SendingConfig,
 )
 from aiflow.edge.config import EdgeConfig
+from aiflow.edge.dashboard.config import DashboardConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 SECTIONS: list[type[Section]] = [
     Broker,
+    Metrics,
     DeviceConfig,
     CameraConfig,
     GateConfig,
@@ -32,10 +35,23 @@ SECTIONS: list[type[Section]] = [
     FallbackConfig,
     ImageConfig,
     SendingConfig,
+    HomeAssistantConfig,
     EdgeConfig,
+    DashboardConfig,
     CloudConfig,
 ]
-ELSEWHERE = {"broker", "camera", "gate", "outbox", "sending", "fallback", "image"}
+ELSEWHERE = {
+    "broker",
+    "metrics",
+    "camera",
+    "gate",
+    "outbox",
+    "sending",
+    "fallback",
+    "home_assistant",
+    "dashboard",
+    "image",
+}
 """Sections inside sections, which have tables of their own."""
 
 

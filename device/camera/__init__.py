@@ -22,10 +22,20 @@ def open_camera(
         size = (width or synthetic.SIZE[0], height or synthetic.SIZE[1])
         return synthetic.SyntheticCamera(source, fps, size)
 
+    if source.origin == "picamera2":
+        from aiflow.device.camera import picamera  # noqa: PLC0415
+
+        return picamera.PiCamera(int(source.target), fps, (width, height))
+
+    if source.origin == "path":
+        from aiflow.device.camera import files  # noqa: PLC0415
+
+        return files.open_path(source.target, fps, loop=source.number("loop", 0) != 0)
+
     from aiflow.device.camera import opencv  # noqa: PLC0415
 
     if source.origin == "device":
         return opencv.open_device(source.target, fps, (width, height))
-    if source.origin == "url":
-        return opencv.open_url(source.target, source.shown, fps)
-    return opencv.open_path(source.target, fps, loop=source.number("loop", 0) != 0)
+    if source.origin == "gstreamer":
+        return opencv.open_pipeline(source.target, fps)
+    return opencv.open_url(source.target, source.shown, fps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,13 +15,22 @@ Image = NDArray[np.uint8]
 """uint8, (height, width, 3), BGR."""
 
 
+def _nobody_waits() -> None:
+    """The memory of an ordinary picture is its own."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture. `captured_at` is wall-clock seconds since 1970, `index` counts from 0."""
+    """One picture. `captured_at` is wall-clock seconds since 1970, `index` counts from 0.
+
+    The picture may lie in memory that its camera writes to again: whoever has done with the frame
+    calls `release`, and keeps nothing of `image` but copies.
+    """
 
     image: Image
     captured_at: float
     index: int
+    release: Callable[[], None] = _nobody_waits
 
 
 class Camera(Protocol):

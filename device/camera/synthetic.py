@@ -6,13 +6,16 @@ each frame's truth and the size of its JPEG are appended there, a JSON object a 
 
     {"timestamp_ms": 1764000000250, "facts": [["kind", "near-left", "bus"]], "jpeg_bytes": 31204}
 
-`frames=N` ends the camera after N frames.
+With `pictures=FOLDER`, the last frames are kept there as `<timestamp_ms>.jpg`, for a dashboard on
+the same machine. `frames=N` ends the camera after N frames.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -28,6 +31,7 @@ from aiflow.device.camera.source import Source
 WORLDS: Final = ("street",)
 SIZE: Final = (640, 480)
 JPEG_QUALITY: Final = 75
+MAX_PICTURES: Final = 500
 
 
 class SyntheticCamera:
@@ -46,6 +50,7 @@ class SyntheticCamera:
         self._size = size
         self._street = Street(int(source.number("seed", 0)))
         self._truth = _opened(source.option("truth"))
+        self._pictures = _Pictures(source.option("pictures"))
         self._pace = Pace(self._fps)
         self._start_ms = time.time_ns() // 1_000_000
         self._start = time.monotonic()
@@ -61,8 +66,11 @@ class SyntheticCamera:
         self._index += 1
         seen = self._street.frame(self._index / self._fps, self._size, self._strength)
         timestamp_ms = self._start_ms + round(1000 * self._index / self._fps)
-        if self._truth is not None:
-            _tell(self._truth, timestamp_ms, seen)
+        if self._truth is not None or self._pictures.wanted:
+            _, jpeg = cv2.imencode(".jpg", seen.image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            self._pictures.keep(timestamp_ms, jpeg.tobytes())
+            if self._truth is not None:
+                _tell(self._truth, timestamp_ms, seen, len(jpeg))
         return Frame(seen.image, timestamp_ms / 1000, self._index)
 
     def interrupt(self) -> None:
@@ -82,13 +90,37 @@ def _opened(name: str) -> TextIO | None:
         raise CameraError(f"truth file {name} cannot be written: {error.strerror}") from error
 
 
-def _tell(truth: TextIO, timestamp_ms: int, seen: StreetFrame) -> None:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    _, jpeg = cv2.imencode(".jpg", seen.image, quality)
+def _tell(truth: TextIO, timestamp_ms: int, seen: StreetFrame, jpeg_bytes: int) -> None:
     line = {
         "timestamp_ms": timestamp_ms,
         "facts": sorted(seen.scene.facts()),
-        "jpeg_bytes": len(jpeg),
+        "jpeg_bytes": jpeg_bytes,
     }
     truth.write(json.dumps(line) + "\n")
     truth.flush()  # whoever hears of the frame finds its truth
+
+
+class _Pictures:
+    """The last frames as files; none without a folder."""
+
+    def __init__(self, folder: str) -> None:
+        """Raises CameraError when the folder cannot be made."""
+        self.wanted = bool(folder)
+        self._folder = Path(folder)
+        self._kept: deque[Path] = deque()
+        if self.wanted:
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CameraError(f"no folder {folder} for pictures: {error.strerror}") from error
+
+    def keep(self, timestamp_ms: int, jpeg: bytes) -> None:
+        """A full disk costs the picture, not the frame."""
+        if not self.wanted:
+            return
+        path = self._folder / f"{timestamp_ms}.jpg"
+        with suppress(OSError):
+            path.write_bytes(jpeg)
+        self._kept.append(path)
+        if len(self._kept) > MAX_PICTURES:
+            self._kept.popleft().unlink(missing_ok=True)

@@ -29,17 +29,35 @@ def test_a_link_is_read_from_words(text: str, rate_bytes_s: float | None, rtt_s:
     assert LinkSpec.parse(text) == LinkSpec(rate_bytes_s, rtt_s)
 
 
+def test_loss_is_read_from_words() -> None:
+    assert LinkSpec.parse("25KB/s,50ms,1%") == LinkSpec(25_000, 0.05, 0.01)
+    assert LinkSpec.parse("unlimited, 0ms, 2.5% x4") == LinkSpec(None, 0.0, 0.025, 4.0)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "fast", "25KB/s", "25KB/s,", "25,50", "-1KB/s,5ms", "0.5B/s,1ms", "1KB/s,50ms,9"]
+    "text",
+    [
+        *("", "fast", "25KB/s", "25KB/s,", "25,50", "-1KB/s,5ms", "0.5B/s,1ms", "1KB/s,50ms,9"),
+        *("1KB/s,50ms,", "1KB/s,5ms,-1%", "1KB/s,5ms,100%", "1KB/s,5ms,1%x0.5", "1KB/s,5ms,1%,4"),
+        "1KB/s,5ms,80%x2",
+    ],
 )
 def test_what_is_no_link_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(ConfigError, match="link"):
         LinkSpec.parse(text)
 
 
-@pytest.mark.parametrize("text", ["25KB/s,50ms", "1.25MB/s,20ms", "unlimited,100ms"])
+@pytest.mark.parametrize(
+    "text",
+    ["25KB/s,50ms", "1.25MB/s,20ms", "unlimited,100ms", "2KB/s,0ms,0.5%", "unlimited,5ms,5%x4"],
+)
 def test_a_link_is_written_as_it_is_read(text: str) -> None:
     assert str(LinkSpec.parse(text)) == text
+
+
+def test_a_relay_refuses_loss_and_says_what_has_it() -> None:
+    with pytest.raises(ConfigError, match=r"'25KB/s,50ms,1%'; leave the loss out, or use .*root"):
+        Link("127.0.0.1", 1, LinkSpec.parse("25KB/s,50ms,1%"))
 
 
 def test_transmission_is_serial_time_and_half_a_round_trip() -> None:

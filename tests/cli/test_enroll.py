@@ -24,6 +24,7 @@ from aiflow.cloud.config import CloudConfig
 from aiflow.common.config import Section
 from aiflow.common.topics import CAMERA_LEAVES
 from aiflow.device.config import DeviceConfig
+from aiflow.device.entities import discovery_id, discovery_topic
 from aiflow.edge.config import EdgeConfig
 
 Enroll = Callable[..., str]
@@ -288,9 +289,10 @@ def test_the_commands_of_the_security_page(
 def test_a_device_is_bound_to_its_own_topics() -> None:
     assert set(SAYS) | set(ORDERS) == CAMERA_LEAVES
     allowed = rules(Identity(role="device", name="porch"), "home")
-    assert all(topic.startswith("home/porch/") for topic in allowed.write)
+    discovery = discovery_topic("homeassistant", discovery_id("home", "porch"))
+    assert [topic for topic in allowed.write if not topic.startswith("home/porch/")] == [discovery]
     others = [topic for topic in allowed.read if not topic.startswith("home/porch/")]
-    assert others == ["home/edge/+/available"]
+    assert others == ["home/edge/+/available", discovery, "homeassistant/status"]
     assert {topic.partition("/+/")[2] for topic in allowed.read if topic not in others} == {*ORDERS}
 
 

@@ -198,3 +198,26 @@ def test_device_is_called_like_its_machine(
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*arguments) == 2
     assert capsys.readouterr().err.startswith("aiflow: ")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_service_may_listen_where_its_configuration_says_and_nowhere_else(
+    tier: str, tmp_path: Path
+) -> None:
+    unit = tmp_path / f"etc/systemd/system/aiflow-{tier}.service"
+    config = tmp_path / f"etc/aiflow/{tier}.toml"
+    assert run("install", tier, "--root", tmp_path) == 0
+    assert "SocketBindDeny=tcp\n" in unit.read_text()
+    assert "SocketBindAllow" not in unit.read_text()
+    config.write_text(config.read_text().replace("[metrics]", "[metrics]\nport = 9462"))
+    assert run("install", tier, "--root", tmp_path) == 0
+    assert "\nSocketBindAllow=tcp:9462\n" in unit.read_text()
+    config.write_text("nonsense")
+    assert run("install", tier, "--root", tmp_path) == 0
+    assert "SocketBindAllow" not in unit.read_text()
+
+
+def test_the_dashboards_port_is_allowed_with_the_dashboard(tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text("[dashboard]\nenabled = true\nport = 8461\n[metrics]\nport = 9462\n")
+    assert install.listening("edge", config) == [9462, 8461]

@@ -44,7 +44,18 @@ def test_version_and_help_are_quick_and_load_nothing_heavy() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["device", "edge", "cloud", "demo", "watch", "bench", "bundle", "install", "uninstall"],
+    [
+        "device",
+        "edge",
+        "cloud",
+        "demo",
+        "watch",
+        "bench",
+        "bundle",
+        "doctor",
+        "install",
+        "uninstall",
+    ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run([command, "--help"]) == 0

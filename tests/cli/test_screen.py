@@ -5,7 +5,15 @@ from collections.abc import Callable
 
 import pytest
 
-from aiflow.cli.screen import DEMO_HEAD, WATCH_HEAD, Screen, duration, printable, shortened
+from aiflow.cli.screen import (
+    DEMO_HEAD,
+    WATCH_HEAD,
+    Screen,
+    confidence_style,
+    duration,
+    printable,
+    shortened,
+)
 from aiflow.common.messages import Caption
 
 CaptionMaker = Callable[..., Caption]
@@ -94,3 +102,7 @@ def test_what_comes_by_mqtt_cannot_steer_a_terminal(make_caption: CaptionMaker) 
 def test_a_long_name_is_shortened() -> None:
     assert shortened("porch", 5) == "porch"
     assert shortened("porches", 5) == "porc\N{HORIZONTAL ELLIPSIS}"
+
+
+def test_what_is_doubtful_stands_out() -> None:
+    assert [confidence_style(sure) for sure in (0.49, 0.5, 0.8)] == ["red", "yellow", ""]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,11 @@ def test_the_synthetic_camera_gets_its_seed_and_tells_the_truth(tmp_path: Path) 
     folder = tmp_path / "a folder & more"
     uri = plan_for(options(), folder).uri
     assert uri.startswith("synthetic:street?")
-    assert query(uri) == {"seed": "7", "truth": str(folder / "truth.jsonl")}
+    assert query(uri) == {
+        "seed": "7",
+        "truth": str(folder / "truth.jsonl"),
+        "pictures": str(folder / "pictures"),
+    }
 
 
 def test_what_the_uri_says_of_itself_wins(tmp_path: Path) -> None:
@@ -46,7 +51,22 @@ def test_what_the_uri_says_of_itself_wins(tmp_path: Path) -> None:
 
 
 def test_a_real_camera_is_left_as_it_is(tmp_path: Path) -> None:
-    assert plan_for(options(camera="rtsp://10.0.0.9/live"), tmp_path).uri == "rtsp://10.0.0.9/live"
+    plan = plan_for(options(camera="rtsp://10.0.0.9/live"), tmp_path)
+    assert plan.uri == "rtsp://10.0.0.9/live"
+    assert plan.pictures is None
+
+
+def test_the_dashboard_takes_another_port_where_its_own_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(stage, "DASHBOARD_PORT", port)
+        assert plan_for(options(), tmp_path).dashboard_port not in {0, None, port}
+    plan = plan_for(options(), tmp_path)
+    assert plan.dashboard_port == port
+    assert plan.dashboard_url == f"http://127.0.0.1:{port}"
+    assert plan.pictures == tmp_path / "pictures"
 
 
 def test_the_device_goes_through_the_link_and_the_others_do_not(tmp_path: Path) -> None:

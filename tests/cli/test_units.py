@@ -31,7 +31,7 @@ def systemd_analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def unit(tier: str, tmp_path: Path) -> Path:
     path = tmp_path / f"{units.service(tier)}.service"
-    path.write_text(units.unit(tier, PROGRAM))
+    path.write_text(units.unit(tier, PROGRAM, [9462]))
     return path
 
 

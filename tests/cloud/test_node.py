@@ -256,7 +256,7 @@ class ToyCaptions:
         return [Draft((7, 2), "a sum", 0.9) for _ in batch]
 
 bundle = SimpleNamespace(
-    tag=b"\\xab\\xab", tables=Tables.uniform(6, 3, 5, layers=(4, 6)), tokens=6, dims=3
+    id="ab" * 32, tag=b"\\xab\\xab", tables=Tables.uniform(6, 3, 5, layers=(4, 6)), tokens=6, dims=3
 )
 service.Bundle = SimpleNamespace(open=lambda name: bundle)
 service.Captioner = ToyCaptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,11 @@ from aiflow.common.codec import Tables
 from aiflow.common.encoder import Encoding
 from aiflow.common.errors import CameraError
 from aiflow.common.metrics import Counters
-from aiflow.device.camera import Frame, Image
+from aiflow.device.camera import Camera, Frame, Image
+from aiflow.device.camera.child import serve
+from aiflow.device.camera.exchange import Order
+from aiflow.device.camera.feed import Feed
+from aiflow.device.camera.ring import Ring
 
 TOKENS, DIMS, LEVELS, LAYERS = 6, 3, 5, (4, 6)
 TABLES = Tables.uniform(TOKENS, DIMS, LEVELS, layers=LAYERS)
@@ -90,6 +95,45 @@ class FakeEncoder:
         return Encoding(symbols, symbols.astype(np.float32))
 
 
+class Killed(Exception):
+    """What SIGKILL is to a process, to a thread that waits in a `FakeCamera`."""
+
+
+class CameraThread(Feed):
+    """A camera's process without the process: the same code, in a thread of the test."""
+
+    def __init__(self, opens: Callable[[], Camera]) -> None:
+        super().__init__(Order("0", 100.0))
+        self._opens = opens
+        self._camera: Camera | None = None
+        self._written = Ring(self.memory, writable=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(Killed):
+            serve(self.theirs, self._written, lambda *_: self._open())
+        self.given()
+
+    def _open(self) -> Camera:
+        self._camera = self._opens()
+        return self._camera
+
+    def end(self, grace_s: float) -> bool:
+        self.hang_up()
+        self._thread.join(grace_s)
+        if self._thread.is_alive() and isinstance(self._camera, FakeCamera):
+            if self._camera.immortal:
+                return False
+            self._camera.kill()
+        self._thread.join(PATIENCE_S)
+        return not self._thread.is_alive()
+
+    @property
+    def fate(self) -> str:
+        return "its process cannot be ended" if self._thread.is_alive() else "its process has died"
+
+
 class FakeCamera:
     """Gives what the test puts in; hangs, fails or ends on demand."""
 
@@ -97,18 +141,30 @@ class FakeCamera:
         self.opened = 0
         self.closed = 0
         self.missing = False
-        self._script: list[Frame | CameraError | None] = []
+        self.immortal = False
+        """Not even SIGKILL ends a read of it."""
+        self._script: list[Frame | CameraError | Killed | None] = []
         self._changed = threading.Condition()
         self._released = False
+        self._killed = False
 
     def open(self) -> FakeCamera:
         self.opened += 1
         if self.missing:
             raise CameraError("it is not there")
+        self._killed = False
         return self
+
+    def launch(self) -> CameraThread:
+        return CameraThread(self.open)
 
     def show(self, *values: int) -> None:
         self._add(*(frame(value, index) for index, value in enumerate(values)))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is left to give."""
+        return bool(self._script)
 
     def fail(self, words: str = "it delivers nothing") -> None:
         self._add(CameraError(words))
@@ -116,14 +172,24 @@ class FakeCamera:
     def end(self) -> None:
         self._add(None)
 
+    def die(self) -> None:
+        self._add(Killed())
+
+    def kill(self) -> None:
+        with self._changed:
+            self._killed = True
+            self._changed.notify_all()
+
     def read(self) -> Frame | None:
         """Hangs while there is nothing to give."""
         with self._changed:
-            self._changed.wait_for(lambda: self._script or self._released)
+            self._changed.wait_for(lambda: self._script or self._released or self._killed)
+            if self._killed:
+                raise Killed
             if self._released:
                 return None
             what = self._script.pop(0)
-        if isinstance(what, CameraError):
+        if isinstance(what, Exception):
             raise what
         return what
 
@@ -139,7 +205,7 @@ class FakeCamera:
             self._released = True
             self._changed.notify_all()
 
-    def _add(self, *what: Frame | CameraError | None) -> None:
+    def _add(self, *what: Frame | CameraError | Killed | None) -> None:
         with self._changed:
             self._script += what
             self._changed.notify_all()

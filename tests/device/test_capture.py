@@ -1,29 +1,36 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
+from aiflow.common.errors import CameraError
 from aiflow.common.metrics import Counters
 from aiflow.device import capture as module
 from aiflow.device.camera import Frame
-from aiflow.device.capture import MAX_ABANDONED, Capture
+from aiflow.device.capture import Capture, Limits, Process
 
 if TYPE_CHECKING:
     from tests.device.conftest import FakeCamera, WaitUntil
 
+NewCapture = Callable[..., Capture]
+
 
 class Heard:
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.values: list[int] = []
         self.statuses: list[str] = []
+
+    def take(self, frame: Frame) -> None:
+        self.values.append(int(frame.image[0, 0, 0]))
+        frame.release()
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BACKOFF_S", (0.005, 0.02))
+    monkeypatch.setattr(module, "GRACE_S", 0.02)
 
 
 @pytest.fixture
@@ -32,44 +39,55 @@ def heard() -> Heard:
 
 
 @pytest.fixture
-def capture(camera: FakeCamera, heard: Heard, counters: Counters) -> Iterator[Capture]:
-    capture = Capture(
-        "door",
-        camera.open,
-        heard.frames.append,
-        heard.statuses.append,
-        stall_s=0.1,
-        counters=counters,
-    )
-    yield capture
-    capture.stop()
+def new_capture(
+    camera: FakeCamera, heard: Heard, counters: Counters, wait_until: WaitUntil
+) -> Iterator[NewCapture]:
+    """Switched on, and patient unless the test says otherwise."""
+    made: list[Capture] = []
+
+    def make(launch: Callable[[], Process] = camera.launch, stall_s: float = 30.0) -> Capture:
+        capture = Capture(
+            "door",
+            launch,
+            heard.take,
+            heard.statuses.append,
+            limits=Limits(stall_s=stall_s),
+            counters=counters,
+        )
+        made.append(capture)
+        capture.start()
+        capture.switch(on=True)
+        return capture
+
+    yield make
+    for capture in made:
+        capture.close()
+        assert capture.join(30)
 
 
 def test_frames_are_delivered_and_the_camera_is_online(
-    capture: Capture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
+    new_capture: NewCapture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
 ) -> None:
-    capture.start()
-    camera.show(1, 2, 3)
-    wait_until(lambda: len(heard.frames) == 3, "no frames")
+    new_capture()
+    camera.show(*range(1, 9))
+    wait_until(lambda: heard.values == list(range(1, 9)), "no frames")
     assert heard.statuses == ["online"]
-    assert capture.running
 
 
 def test_failing_camera_is_opened_again(
-    capture: Capture,
+    new_capture: NewCapture,
     camera: FakeCamera,
     heard: Heard,
     counters: Counters,
     wait_until: WaitUntil,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    capture.start()
+    new_capture()
     camera.show(1)
     camera.fail("it was unplugged")
     camera.show(2)
-    wait_until(lambda: len(heard.frames) == 2, "not opened again")
-    wait_until(lambda: len(heard.statuses) == 3, "not online again")
-    assert heard.statuses == ["online", "offline", "online"]
+    wait_until(lambda: heard.values == [1, 2], "not opened again")
+    wait_until(lambda: heard.statuses == ["online", "offline", "online"], "not online again")
     assert (camera.opened, camera.closed) == (2, 1)
     assert counters.value("aiflow_camera_reconnects_total") == 1
     assert caplog.text.count("camera door: it was unplugged (it is opened again") == 1
@@ -77,14 +95,14 @@ def test_failing_camera_is_opened_again(
 
 
 def test_missing_camera_is_told_once_and_tried_until_it_is_there(
-    capture: Capture,
+    new_capture: NewCapture,
     camera: FakeCamera,
     heard: Heard,
     wait_until: WaitUntil,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     camera.missing = True
-    capture.start()
+    new_capture()
     wait_until(lambda: camera.opened >= 4, "not tried again")
     assert set(heard.statuses) == {"offline"}
     assert caplog.text.count("it is not there") == 1
@@ -94,109 +112,102 @@ def test_missing_camera_is_told_once_and_tried_until_it_is_there(
 
 
 def test_end_of_a_source_is_no_failure(
-    capture: Capture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
+    new_capture: NewCapture,
+    camera: FakeCamera,
+    heard: Heard,
+    counters: Counters,
+    wait_until: WaitUntil,
 ) -> None:
-    capture.start()
+    capture = new_capture()
     camera.show(1)
     camera.end()
-    wait_until(lambda: camera.closed == 1, "not closed")
-    assert heard.statuses == ["online", "offline"]
-    assert not capture.running
-    assert camera.opened == 1
+    wait_until(lambda: heard.statuses == ["online", "offline"], "not seen")
+    capture.ask()
+    wait_until(lambda: not capture.pulse.silent, "the thread has ended as well")
+    assert (camera.opened, camera.closed) == (1, 1)
+    assert counters.snapshot() == {}
+    capture.switch(on=False)
+    capture.switch(on=True)
+    camera.show(2)
+    wait_until(lambda: heard.values == [1, 2], "not played again")
 
 
-def test_bug_in_a_camera_is_logged_and_it_is_opened_again(
-    heard: Heard, counters: Counters, wait_until: WaitUntil, caplog: pytest.LogCaptureFixture
+def test_process_that_dies_is_noticed_and_started_again(
+    new_capture: NewCapture,
+    camera: FakeCamera,
+    heard: Heard,
+    counters: Counters,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    new_capture()
+    camera.show(1)
+    camera.die()
+    camera.show(2)
+    wait_until(lambda: heard.values == [1, 2], "not started again")
+    assert counters.value("aiflow_camera_deaths_total") == 1
+    assert counters.value("aiflow_camera_stalls_total") == 0
+    assert "camera door: its process has died" in caplog.text
+
+
+def test_process_that_cannot_be_started(
+    new_capture: NewCapture, heard: Heard, wait_until: WaitUntil, caplog: pytest.LogCaptureFixture
 ) -> None:
     calls: list[int] = []
 
-    def buggy() -> FakeCamera:
+    def launch() -> Process:
         calls.append(1)
-        raise ZeroDivisionError
+        raise ZeroDivisionError if len(calls) == 1 else CameraError("too many open files")
 
-    capture = Capture(
-        "door",
-        buggy,
-        heard.frames.append,
-        heard.statuses.append,
-        stall_s=0.1,
-        counters=counters,
-    )
-    capture.start()
-    wait_until(lambda: len(calls) >= 2, "gave up")
-    capture.stop()
-    assert "ZeroDivisionError" in caplog.text
+    new_capture(launch)
+    wait_until(lambda: len(calls) >= 4, "gave up")
+    assert set(heard.statuses) == {"offline"}
+    assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
+    assert caplog.text.count("camera door: too many open files") == 1
 
 
-def test_camera_that_hangs_is_abandoned_and_opened_anew(
-    capture: Capture, camera: FakeCamera, heard: Heard, counters: Counters, wait_until: WaitUntil
+def test_camera_that_hangs_is_opened_anew(
+    new_capture: NewCapture,
+    camera: FakeCamera,
+    heard: Heard,
+    counters: Counters,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    capture.start()
-    camera.show(1)
-    wait_until(lambda: heard.statuses == ["online"], "no frame")
-    capture.check()
-    assert counters.value("aiflow_camera_stalls_total") == 0, "it has not hung for long enough"
-    for _ in range(2):
-        time.sleep(0.12)
-        capture.check()
+    new_capture(stall_s=0.05)
+    wait_until(lambda: camera.opened >= 3, "not opened anew")
+    assert set(heard.statuses) == {"offline"}
+    assert counters.value("aiflow_camera_stalls_total") >= 2
+    assert caplog.text.count("it hangs, neither giving a frame nor failing") == 1
+
+
+def test_process_that_cannot_be_ended_is_waited_for(
+    new_capture: NewCapture,
+    camera: FakeCamera,
+    heard: Heard,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    camera.immortal = True
+    capture = new_capture(stall_s=0.05)
+    wait_until(lambda: "its process cannot be ended" in caplog.text, "not told")
+    capture.ask()
+    wait_until(lambda: not capture.pulse.silent, "the thread hangs with it")
+    assert camera.opened == 1
+    camera.immortal = False
+    wait_until(lambda: camera.opened >= 2, "not opened anew, although it has ended")
     assert heard.statuses[-1] == "offline"
-    assert counters.value("aiflow_camera_stalls_total") >= 1
-    wait_until(lambda: camera.opened >= 2, "not opened anew")
 
 
-def test_threads_that_hang_are_bounded(
-    capture: Capture, camera: FakeCamera, counters: Counters, wait_until: WaitUntil
+def test_camera_that_is_switched_off_gives_nothing_more(
+    new_capture: NewCapture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
 ) -> None:
-    capture.start()
-    for number in range(MAX_ABANDONED + 3):
-        wait_until(lambda: camera.opened >= min(number, MAX_ABANDONED) + 1, "not opened")  # noqa: B023
-        time.sleep(0.12)
-        capture.check()
-    assert camera.opened == MAX_ABANDONED + 1
-    assert counters.value("aiflow_camera_stalls_total") == MAX_ABANDONED
-    camera.release()
-
-
-def test_frame_that_comes_after_the_stop_is_dropped(
-    capture: Capture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
-) -> None:
-    capture.start()
+    capture = new_capture()
     wait_until(lambda: camera.opened == 1, "not opened")
-    capture.stop()
-    camera.show(1)
+    capture.switch(on=False)
     wait_until(lambda: camera.closed == 1, "not closed")
-    assert (heard.frames, heard.statuses) == ([], [])
-
-
-def test_start_and_stop_may_be_repeated(
-    capture: Capture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
-) -> None:
-    actions: list[Callable[[], None]] = [capture.start, capture.start, capture.stop, capture.stop]
-    for action in actions:
-        action()
     camera.show(1)
-    wait_until(lambda: camera.closed == camera.opened, "not closed")
-    capture.start()
-    camera.show(2)
-    wait_until(lambda: heard.statuses == ["online"], "not opened again")
-
-
-def test_turns_are_frames_and_failed_attempts(
-    capture: Capture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
-) -> None:
-    capture.start()
-    camera.show(1, 2)
-    wait_until(lambda: capture.turns == 2, "frames do not count")
-    camera.missing = True
-    camera.fail()
-    wait_until(lambda: capture.turns >= 5, "attempts do not count")
-    camera.missing = False
-    for _ in range(MAX_ABANDONED):
-        wait_until(lambda: capture.overdue, "that it hangs is not seen")
-        capture.check()
-        assert not capture.overdue, "it is opened anew"
-    wait_until(lambda: capture.overdue, "that it hangs is not seen")
-    capture.check()
-    assert capture.overdue, "there is nothing left to try"
-    capture.stop()
-    assert not capture.overdue
+    for on in (True, True, False, False, True):
+        capture.switch(on=on)
+    wait_until(lambda: heard.values == [1], "not opened again")
+    assert heard.statuses == ["online"]

@@ -27,8 +27,7 @@ from aiflow.common.wire import (
     pack_refine_order,
     unpack,
 )
-from aiflow.device import assembly, capture, sender
-from aiflow.device.camera import Camera
+from aiflow.device import capture, sender
 from aiflow.device.config import DeviceConfig
 from aiflow.device.daemon import Device
 from aiflow.device.outbox import Outbox
@@ -46,12 +45,12 @@ CAMERAS = {"door": "0", "yard": "1"}
 class Watcher:
     """Hears everything under `aiflow/`, and may speak."""
 
-    def __init__(self, port: int, wait_until: WaitUntil) -> None:
+    def __init__(self, port: int, wait_until: WaitUntil, heard: str = "aiflow/#") -> None:
         self._until = wait_until
         self._lock = threading.Lock()
         self._messages: list[tuple[str, bytes, Properties]] = []
-        self.session = Session(Broker(port=port), "watcher")
-        self.session.subscribe("aiflow/#", 1, self._take)
+        self.session = Session(Broker(port=port), f"watcher {heard}")
+        self.session.subscribe(heard, 1, self._take)
         self.session.start()
         self.session.wait_connected(30)
 
@@ -128,11 +127,8 @@ def new_device(
 ) -> Iterator[NewDevice]:
     counters = outbox.counters
 
-    def opened(uri: str, fps: float, width: int | None, height: int | None) -> Camera:
-        return cameras[uri].open()
-
-    monkeypatch.setattr(assembly, "open_camera", opened)
     monkeypatch.setattr(capture, "BACKOFF_S", (0.01, 0.05))
+    monkeypatch.setattr(capture, "GRACE_S", 0.02)
     monkeypatch.setattr(sender, "SETTLE_S", 0.02)
     devices: list[Device] = []
 
@@ -145,7 +141,15 @@ def new_device(
             **settings,
         }
         config = DeviceConfig.model_validate(filled)
-        device = Device(config, bundle, encoder, outbox, counters, fatal_faults.append)
+        device = Device(
+            config,
+            bundle,
+            encoder,
+            outbox,
+            counters,
+            fatal_faults.append,
+            lambda camera: cameras[camera.uri].launch(),
+        )
         devices.append(device)
         device.start()
         return device
@@ -553,15 +557,37 @@ def test_threads_that_are_stuck_are_named(
     wait_until(lambda: not device.silent(), "not stuck any more")
 
 
-def test_camera_that_hangs_counts_only_while_no_other_gets_on(
-    new_device: NewDevice, cameras: dict[str, FakeCamera], wait_until: WaitUntil
+def test_camera_that_not_even_a_kill_ends_is_no_reason_for_a_restart(
+    new_device: NewDevice,
+    cameras: dict[str, FakeCamera],
+    counters: Counters,
+    wait_until: WaitUntil,
 ) -> None:
     both = [{"name": name, "uri": uri, "stall_s": 0.05, "fps": 50} for name, uri in CAMERAS.items()]
+    cameras["0"].immortal = True
     device = new_device(camera=both)
-    for camera in cameras.values():
-        wait_until(lambda: camera.opened == capture.MAX_ABANDONED + 1, "not opened anew")  # noqa: B023
+    wait_until(lambda: counters.value("aiflow_camera_stalls_total") >= 1, "not seen")
     device.ask()
-    hanging = [f"camera {name}" for name in CAMERAS]
-    wait_until(lambda: device.silent() == hanging, "not seen")
+    wait_until(lambda: device.silent() == [], "it keeps a thread of ours")
     cameras["1"].show(*range(0, 250, 20))
-    wait_until(lambda: device.silent() == [], "the other one gets on")
+    wait_until(lambda: device.stats().cameras["yard"]["captured"] == 13, "the other one waits")
+    assert cameras["0"].opened == 1, "it is opened anew only when its last process has ended"
+
+
+def test_home_assistant_is_told_of_the_cameras_when_the_owner_wants_it(
+    mosquitto: Mosquitto, watcher: Watcher, new_device: NewDevice, wait_until: WaitUntil
+) -> None:
+    outside = Watcher(mosquitto.port, wait_until, "homeassistant/#")
+    topic = "homeassistant/device/aiflow-pi/config"
+    device = new_device()
+    watcher.hears("aiflow/pi/available", b"online")
+    device.stop()
+    watcher.hears("aiflow/pi/available", b"offline")
+    assert outside.all(topic) == []
+    device = new_device(home_assistant={"enabled": True}, gate={"max_interval_s": 12})
+    wait_until(lambda: outside.all(topic), "not announced")
+    assert b'"expire_after":120' in outside.last(topic)
+    device.stop()
+    new_device(home_assistant={"enabled": False})
+    outside.hears(topic, b"")
+    outside.session.close()

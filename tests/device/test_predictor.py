@@ -99,6 +99,22 @@ def test_key_frames_come_periodically(bundle: Bundle) -> None:
     assert [index for index, kind in enumerate(kinds) if kind is Kind.KEY] == [0, 20, 40]
 
 
+def test_who_begins_with_a_key_frame_can_read_on_from_its_receipt(bundle: Bundle) -> None:
+    desk = Desk(bundle, key_every_s=10.0)
+    desk.send(0, STILL)
+    desk.predictor.acknowledged([0])
+    sent = {sequence: desk.send(sequence, moving(sequence), now=9.0) for sequence in (1, 2)}
+    sent |= {sequence: desk.send(sequence, moving(sequence), now=10.0) for sequence in (3, 4, 5)}
+    assert sent[3].kind is Kind.KEY
+    assert [desk.refers_to(sent[sequence]) for sequence in (2, 4, 5)] == [0, 0, 0]
+    desk.predictor.acknowledged([1, 2])  # what came before the key frame
+    assert desk.refers_to(desk.send(6, moving(6), now=11.0)) == 0
+    desk.predictor.acknowledged([3, 4, 5, 6])  # what followed it cannot be read by a newcomer
+    assert desk.refers_to(desk.send(7, moving(7), now=11.5)) == 3
+    desk.predictor.acknowledged([7])
+    assert desk.refers_to(desk.send(8, moving(8), now=12.0)) == 7
+
+
 def test_without_prediction_there_are_only_key_frames(bundle: Bundle) -> None:
     desk = Desk(bundle, key_every_s=0.0)
     for sequence in range(3):

@@ -16,6 +16,7 @@ from aiflow.common.bundle import Bundle
 from aiflow.common.config import Broker
 from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BundleNotFound, StorageError
+from aiflow.common.exposition import Reading
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session
 from aiflow.device import service
@@ -32,13 +33,13 @@ import importlib.util, logging, sys
 spec = importlib.util.spec_from_file_location("fakes", sys.argv[1])
 fakes = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fakes)
-from aiflow.device import assembly, service
+from aiflow.device import launch, service
 from aiflow.device.config import DeviceConfig
 from aiflow.common.errors import AiflowError
 service.Bundle.open = classmethod(lambda *_: fakes.toy_bundle())
 service.Encoder.load = classmethod(lambda *_: fakes.FakeEncoder())
 camera = {"blinks": fakes.BlinkingCamera, "hangs": fakes.FakeCamera}[sys.argv[3]]
-assembly.open_camera = lambda *_: camera()
+launch.launch = lambda _: fakes.CameraThread(camera)
 logging.basicConfig(level=logging.INFO)
 try:
     service.run(DeviceConfig.model_validate_json(sys.argv[2]))
@@ -191,7 +192,7 @@ def test_fatal_fault_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     class DoomedDevice:
         def __init__(self, *arguments: object) -> None:
-            on_fatal = arguments[-1]
+            on_fatal = arguments[-2]
             assert callable(on_fatal)
             on_fatal(StorageError("the file is malformed"))
 
@@ -206,6 +207,9 @@ def test_fatal_fault_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
         def ask(self) -> None:
             pass
+
+        def readings(self) -> list[Reading]:
+            return []
 
     monkeypatch.setattr(Bundle, "open", lambda *_: SimpleNamespace(id="ab" * 32))
     monkeypatch.setattr(Encoder, "load", lambda *_: None)

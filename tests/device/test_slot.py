@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiflow.common.wire import RefineOrder
+from aiflow.device.camera import Frame
 from aiflow.device.slot import MAX_ORDERS, Slot
 
 if TYPE_CHECKING:
@@ -19,7 +22,20 @@ def test_newer_frame_replaces_an_unread_one(new_frame: NewFrame) -> None:
     assert not isinstance(taken, RefineOrder | None)
     assert taken.image[0, 0, 0] == 2
     assert (slot.captured, slot.replaced) == (3, 2)
-    assert slot.take(timeout_s=0) is None
+    slot.poke()
+    assert slot.take() is None
+
+
+def test_replaced_frame_is_given_back(new_frame: NewFrame) -> None:
+    slot, frame = Slot(), new_frame(1)
+    given_back: list[int] = []
+    for number in range(3):
+        slot.put(replace(frame, index=number, release=partial(given_back.append, number)))
+    taken = slot.take()
+    assert given_back == [0, 1]
+    assert isinstance(taken, Frame)
+    taken.release()
+    assert given_back == [0, 1, 2]
 
 
 def test_orders_come_first_and_are_bounded(new_frame: NewFrame) -> None:
@@ -41,7 +57,7 @@ def test_waiting_taker_wakes_for_a_frame_a_poke_and_the_end(new_frame: NewFrame)
         slot = Slot()
         threading.Timer(0.02, wake, [slot]).start()
         began = time.monotonic()
-        assert (slot.take(timeout_s=10) is not None) == gets_frame
+        assert (slot.take() is not None) == gets_frame
         assert time.monotonic() - began < 5
 
 

@@ -13,6 +13,7 @@ from aiflow.common.wire import RefineOrder
 from aiflow.device import capture
 from aiflow.device.budget import Budget
 from aiflow.device.camera import Frame, Image
+from aiflow.device.camera.ring import SLOTS
 from aiflow.device.stages import Stages
 from aiflow.device.stream import Stream
 from aiflow.device.unit import CameraUnit
@@ -93,15 +94,16 @@ def new_unit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., CameraUnit]]:
     monkeypatch.setattr(capture, "BACKOFF_S", (0.005, 0.02))
+    monkeypatch.setattr(capture, "GRACE_S", 0.02)
     units: list[CameraUnit] = []
 
     def make(*, enabled: bool = True) -> CameraUnit:
         unit = CameraUnit(
             "door",
-            camera.open,
+            camera.launch,
             cast("Stream", stream),
             cast("Voice", voice),
-            stall_s=0.1,
+            limits=capture.Limits(stall_s=0.1),
             counters=counters,
             on_storage_fault=storage_faults.append,
         )
@@ -230,7 +232,21 @@ def test_fault_costs_one_frame(
     assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
 
 
-def test_sign_of_life_of_the_stream_thread(
+def test_memory_of_a_frame_is_given_back_whatever_becomes_of_it(
+    new_unit: Callable[..., CameraUnit],
+    camera: FakeCamera,
+    stream: FakeStream,
+    wait_until: WaitUntil,
+) -> None:
+    new_unit()
+    for number in range(1, 3 * SLOTS):
+        stream.fault = ZeroDivisionError() if number % 2 else None
+        camera.show(number)
+        wait_until(lambda: not camera.waiting, "it waits for memory")
+    wait_until(lambda: len(stream.frames) >= 1, "no frame")
+
+
+def test_sign_of_life_of_both_threads(
     new_unit: Callable[..., CameraUnit],
     camera: FakeCamera,
     stream: FakeStream,
@@ -238,29 +254,15 @@ def test_sign_of_life_of_the_stream_thread(
 ) -> None:
     unit = new_unit(enabled=False)
     unit.ask()
-    wait_until(lambda: not unit.pulse.silent, "a camera that is off is no reason for silence")
+    wait_until(lambda: not unit.silent, "a camera that is off is no reason for silence")
     unit.enable(on=True)
-    assert not unit.gets_on
-    camera.show(1)
-    wait_until(lambda: unit.gets_on, "no frame")
+    unit.ask()
+    wait_until(lambda: not unit.silent, "a camera that gives nothing is none either")
     stuck = threading.Event()
     stream.offer = lambda _frame: stuck.wait(10)  # type: ignore[method-assign, assignment]
     camera.show(2)
-    wait_until(lambda: unit.slot.captured == 2, "no frame")
+    wait_until(lambda: unit.slot.captured == 1, "no frame")
     unit.ask()
-    time.sleep(0.05)
-    assert unit.pulse.silent, "it is stuck"
+    wait_until(lambda: unit.silent == ["stream door"], "it is stuck")
     stuck.set()
-    wait_until(lambda: not unit.pulse.silent, "it is not stuck any more")
-
-
-def test_camera_that_hangs_beyond_help(
-    new_unit: Callable[..., CameraUnit], camera: FakeCamera, wait_until: WaitUntil
-) -> None:
-    unit = new_unit()
-    camera.show(1)
-    wait_until(lambda: unit.online, "not online")
-    wait_until(lambda: camera.opened == capture.MAX_ABANDONED + 1, "not opened anew")
-    wait_until(lambda: unit.hangs or not unit.ask(), "not seen")  # type: ignore[func-returns-value]
-    camera.show(2)
-    wait_until(lambda: not unit.hangs, "it gets on")
+    wait_until(lambda: not unit.silent, "it is not stuck any more")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aiflow.common.errors import ConfigError, PayloadMalformed, UnknownBundle
-from aiflow.edge.streams import MAX_REFERENCES, Seen, Streams
+from aiflow.common.frames import MAX_REFERENCES, Seen
+from aiflow.edge.streams import Streams
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import getpass
 import io
+import json
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -18,8 +20,10 @@ import sqlite3
 import ssl
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
@@ -365,6 +369,31 @@ def test_a_device_reads_its_own_orders_only(connect: NewSession) -> None:
     ]
 
 
+def test_home_assistant_hears_of_a_device_from_that_device_only(connect: NewSession) -> None:
+    porch, yard, edge = connect("device/porch"), connect("device/yard"), connect("edge/edge1")
+    home, heard, spied = connect("operator/janitor"), Heard(), Heard()
+    own, foreign = (f"homeassistant/device/aiflow-{name}/config" for name in ("porch", "yard"))
+    home.subscribe("homeassistant/device/+/config", 1, heard)
+    yard.subscribe("homeassistant/#", 1, spied)
+    for session, topic in (
+        (porch, foreign),
+        (porch, "homeassistant/status"),
+        (porch, "homeassistant/sensor/porch/config"),
+        (edge, own),
+        (home, own),
+        (connect("viewer/hall"), "homeassistant/status"),
+    ):
+        assert answer(session, topic, retain=True) == "Not authorized (0x87)", topic
+    assert answer(porch, own, b"{}", retain=True) == "Success (0x00)"
+    wait_until(lambda: heard.messages, "Home Assistant hears nothing")
+    assert answer(home, "homeassistant/status", b"online") == "Success (0x00)"
+    wait_until(lambda: spied.messages, "the device does not hear that Home Assistant starts")
+    time.sleep(SILENCE_S)
+    assert heard.messages == [(own, b"{}")]
+    assert spied.messages == [("homeassistant/status", b"online")]
+    answer(porch, own, b"", retain=True)
+
+
 @pytest.mark.parametrize(
     "who, forbidden",
     [
@@ -448,6 +477,10 @@ def test_three_tiers_with_certificates_caption_frames(
         for tier, name in {"device": "gate", "edge": "edge1", "cloud": "default-w1"}.items():
             # The client id that a tier asks for is the name that was certified.
             assert f"as aiflow-{tier}-{name}" in children[tier].log_path.read_text()
+        edge_log = children["edge"].log_path.read_text()
+        wait_until(lambda: _shown(edge_log)["lines"] != [], "its dashboard shows no caption")
+        (device,) = _shown(edge_log)["state"]["places"]["devices"]
+        assert (device["name"], device["state"]) == ("gate", "online")
         outbox = tmp_path / "outbox.sqlite"
         wait_until(lambda: _outbox(outbox)[0] > 0, "no receipt has taken a frame away")
         site.enroll("revoke", "gate")
@@ -469,7 +502,11 @@ def _daemons(site: Site, folder: Path) -> dict[str, Child]:
             "sending": {"resend_after_s": 1.0, "resend_max_s": 1.0},
             "mode": "cascade",
         },
-        "edge": {"ledger": str(folder / "ledger.sqlite"), "threshold": 1.0},
+        "edge": {
+            "ledger": str(folder / "ledger.sqlite"),
+            "threshold": 1.0,
+            "dashboard": {"enabled": True, "port": 0},
+        },
         "cloud": {},
     }
     own = {"device": "device/gate", "edge": "edge/edge1", "cloud": "cloud/default-w1"}
@@ -482,6 +519,16 @@ def _daemons(site: Site, folder: Path) -> dict[str, Child]:
         command = [sys.executable, "-P", "-m", "aiflow", tier, "--config", str(path)]
         children[tier] = Child(tier, command, folder / f"{tier}.log")
     return children
+
+
+def _shown(edge_log: str) -> dict[str, Any]:
+    """With what the edge node's dashboard begins."""
+    address = re.search(r"dashboard on (http://\S+)", edge_log)
+    assert address is not None, edge_log
+    with urllib.request.urlopen(f"{address[1]}/events", timeout=PATIENCE_S) as stream:
+        data = next(line for line in stream if line.startswith(b"data: "))
+    hello: dict[str, Any] = json.loads(data.removeprefix(b"data: "))
+    return hello
 
 
 def _tiers(heard: Heard) -> set[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes.util
+import re
 import shutil
 import socket
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -85,9 +87,16 @@ def start(
     reason="needs systemd-analyze and libseccomp",
 )
 def test_whole_life_under_the_directives_of_the_units(system: System, stack: ExitStack) -> None:
+    path = system.folder / "edge.toml"
+    path.write_text(path.read_text().replace("enabled = false", "enabled = true\nport = 0"))
     services = start(system, stack, confined=True)
     for service in services:
         service.hears("READY=1")
+    edge_log = services[TIERS.index("edge")].child.log_path.read_text()
+    address = re.search(r"dashboard on (http://\S+)", edge_log)
+    assert address is not None, edge_log
+    with urllib.request.urlopen(address[1], timeout=PATIENCE_S) as page:
+        assert b"AI Flow" in page.read()
     system.wait_for_captions(3, PATIENCE_S)
     for service in services:
         service.hears("WATCHDOG=1", times=2)

@@ -19,6 +19,9 @@ from aiflow.device.camera.source import Source
         ("clip.mp4", Source("path", "clip.mp4")),
         ("/a/folder?loop=1", Source("path", "/a/folder", (("loop", "1"),))),
         ("rtsp://cam/1?x=y", Source("url", "rtsp://cam/1?x=y")),
+        ("/dev/v4l/by-id/usb-a_b-index0", Source("device", "/dev/v4l/by-id/usb-a_b-index0")),
+        ("picamera2:1", Source("picamera2", "1")),
+        ("gst:a ! b?c=1 ! appsink", Source("gstreamer", "a ! b?c=1 ! appsink")),
         ("HTTP://cam/a.mjpg", Source("url", "HTTP://cam/a.mjpg")),
     ],
 )
@@ -33,13 +36,31 @@ def test_kinds_of_uri(uri: str, source: Source) -> None:
         ("?loop=1", "uri is empty"),
         ("synthetic:", "uri is empty"),
         ("ftp://x/y", "ftp:// is no camera; schemes are http, https, rtmp, rtsp, rtsps"),
+        ("picamera2:", "picamera2: is no camera; the first one is picamera2:0"),
+        ("picamera2:front", "picamera2:front is no camera"),
+        ("gst: ", "gst: needs a pipeline behind it"),
         ("0?loop=1", "camera option 'loop' is unknown here; known are none"),
-        ("synthetic:street?sed=1", "known are fps, frames, seed, strength, truth"),
+        ("synthetic:street?sed=1", "known are fps, frames, pictures, seed, strength, truth"),
     ],
 )
 def test_faults(uri: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Source.parse(uri)
+
+
+@pytest.mark.parametrize(
+    "uri, live",
+    [
+        ("0", True),
+        ("rtsp://cam/1", True),
+        ("gst:x", True),
+        ("picamera2:0", True),
+        ("synthetic:street", False),
+        ("clip.mp4", False),
+    ],
+)
+def test_live_is_what_has_a_sensor_behind_it(uri: str, live: bool) -> None:
+    assert Source.parse(uri).live is live
 
 
 def test_options() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from aiflow.common.errors import CameraError, ConfigError
 from aiflow.common.street.animation import Street
-from aiflow.device.camera import Frame, open_camera
+from aiflow.device.camera import Frame, open_camera, synthetic
 
 SMALL = {"width": 64, "height": 48}
 
@@ -77,6 +77,20 @@ def test_truth_is_told_before_the_frame_is(tmp_path: Path) -> None:
 def test_options_that_make_no_sense(uri: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         open_camera(uri, 2)
+
+
+def test_the_last_pictures_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "MAX_PICTURES", 2)
+    folder = tmp_path / "pictures"
+    camera = open_camera(f"synthetic:street?seed=3&fps=50&frames=3&pictures={folder}", 2, **SMALL)
+    times = []
+    while (frame := camera.read()) is not None:
+        times.append(round(frame.captured_at * 1000))
+    camera.close()
+    assert sorted(path.name for path in folder.iterdir()) == [f"{ms}.jpg" for ms in times[-2:]]
+    picture = cv2.imread(str(folder / f"{times[-1]}.jpg"))
+    assert picture is not None
+    assert picture.shape == (SMALL["height"], SMALL["width"], 3)
 
 
 def test_truth_that_cannot_be_written(tmp_path: Path) -> None:

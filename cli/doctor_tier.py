@@ -1,0 +1,88 @@
+"""What is a tier's own: its keys, its models, its cameras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from aiflow.cli import doctor_machine
+from aiflow.cli.doctor_finding import Finding, failed, ok, warning
+from aiflow.cli.doctor_patient import Patient
+from aiflow.cli.doctor_probe import ProbeFailed, probe
+from aiflow.common.bundle import Bundle
+from aiflow.common.errors import AiflowError, ConfigError
+from aiflow.device.camera import Source
+from aiflow.device.config import CameraConfig
+
+CAMERA_S: Final = 20.0
+"""To load the driver, open the camera and get a frame. OpenCV's own limits are below it."""
+MODEL_S: Final = 60.0
+DARK: Final = 2.0
+"""Mean of 0 to 255 below which a picture is black."""
+
+
+def keys(patient: Patient) -> Iterator[Finding]:
+    """Of devices that sign: only what is wrong with one."""
+    try:
+        patient.read_keys()
+    except ConfigError as error:
+        yield failed("keys", str(error), "make one: openssl rand -hex 32; docs/configuration.md")
+
+
+def models(patient: Patient) -> Iterator[Finding]:
+    """The bundle's hashes, and whether the runtime can do what the tier needs of it."""
+    try:
+        bundle = Bundle.open(patient.bundle)
+    except AiflowError as error:
+        yield failed("bundle", str(error), "install the package again, or correct `bundle`")
+        return
+    files = len(bundle.manifest.sha256)
+    yield ok("bundle", f"{bundle.manifest.name} {bundle.id[:12]}: all {files} files are as made")
+    job: dict[str, Any] = {"bundle": patient.bundle, "threads": patient.threads}
+    if patient.tier == "device":
+        job |= {"what": "encoder", "runtime": patient.runtime}
+    else:
+        job |= {"what": "decoder", "tier": patient.tier}
+    name = patient.runtime
+    try:
+        facts = probe(job, MODEL_S)
+    except ProbeFailed as error:
+        yield failed("runtime", f"{name}: {error}", "docs/runtimes.md; is this a 64-bit system?")
+    else:
+        yield ok("runtime", f"{name} {facts['did']} in {facts['run_s'] * 1000:.1f} ms")
+
+
+def cameras(patient: Patient) -> Iterator[Finding]:
+    """Whether each may be opened, and gives a frame."""
+    for camera in patient.cameras:
+        source = Source.parse(camera.uri)
+        named = f"{camera.name} ({source.shown})"
+        if source.origin == "device":
+            node = Path(f"/dev/video{source.target}" if source.target.isdigit() else source.target)
+            yield from doctor_machine.groups([node], patient.user)
+            if patient.running:
+                yield warning(
+                    "camera",
+                    f"{named} was not opened: the running daemon has it",
+                    "its status line says whether it is online; or stop it, and ask again",
+                )
+                continue
+        yield _camera(camera, named)
+
+
+def _camera(camera: CameraConfig, named: str) -> Finding:
+    job = {"what": "camera"} | camera.model_dump(include={"uri", "fps", "width", "height"})
+    # A file for the truth is the daemon's to write.
+    job["uri"] = re.sub(r"^(synthetic:.*[?&])truth=[^&]*&?", r"\1", camera.uri)
+    try:
+        facts = probe(job, CAMERA_S)
+    except ProbeFailed as error:
+        return failed(
+            "camera", f"{named}: {error}", "docs/troubleshooting.md, A camera delivers nothing"
+        )
+    seen = f"{named}: {facts['width']}x{facts['height']} after {facts['took_s']:.1f} s"
+    if facts["brightness"] < DARK:
+        return warning("camera", f"{seen}, and the picture is black", "is the lens covered?")
+    return ok("camera", seen)
