@@ -58,6 +58,11 @@ class EdgeConfig(Section):
     escalations_per_minute: Annotated[int, Field(ge=0, le=100_000)] = Field(
         default=120, description="most questions to the cloud in a minute; 0 asks it never"
     )
+    refines_per_minute: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=60,
+        description="most orders in a minute for layers that devices had not sent at once; 0 for "
+        "none",
+    )
     max_pending: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=64, description="most questions to the cloud unanswered at one time"
     )

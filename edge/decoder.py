@@ -16,8 +16,9 @@ from aiflow.common.messages import REASONS, CloudReply
 from aiflow.common.metrics import Counters
 from aiflow.edge.arrival import Embedding, LocalCaption
 from aiflow.edge.escalation import Escalations, Question
-from aiflow.edge.policy import Action, Limits, decide
+from aiflow.edge.policy import Action, Judgement, decide
 from aiflow.edge.publisher import Answer, Publisher, Stages
+from aiflow.edge.refinements import Refinements
 
 LEARNING: Final = 0.25
 """How much one frame moves the mean delay."""
@@ -29,13 +30,15 @@ class Decoder:
     def __init__(
         self,
         captions: Captions,
-        limits: Limits,
+        judgement: Judgement,
         publisher: Publisher,
         escalations: Escalations,
+        refinements: Refinements,
         counters: Counters,
     ) -> None:
         self._captions = captions
-        self._limits = limits
+        self._judgement = judgement
+        self._refinements = refinements
         self._publisher = publisher
         self._escalations = escalations
         self._counters = counters
@@ -64,9 +67,16 @@ class Decoder:
         self.delay_s += share * (seconds - self.delay_s)
 
     def _answer(self, frame: Embedding, draft: Draft, stages: Stages) -> None:
-        state = self._escalations.state()
+        if frame.refined:
+            self._refinements.came(frame)
         decision = decide(
-            draft.confidence, len(frame.payloads), self._limits, state, cloud_allowed=frame.cloud
+            draft.confidence,
+            len(frame.payloads),
+            self._judgement.limits,
+            self._escalations.state(),
+            device=self._refinements.state(frame),
+            repairs=self._judgement.repairs,
+            cloud_allowed=frame.cloud,
         )
         self._counters.add("aiflow_decisions_total", cause=decision.cause)
         escalate = decision.action is Action.ESCALATE
@@ -79,8 +89,12 @@ class Decoder:
             stages=stages,
             update=frame.refined,
         )
-        if self._publisher.publish(frame, answer) and escalate:
+        if not self._publisher.publish(frame, answer):
+            return
+        if escalate:
             self._escalations.ask(frame, draft.tokens, stages)
+        elif decision.action is Action.REFINE:
+            self._refinements.ask(frame)
 
 
 def local_answer(frame: LocalCaption) -> Answer:

@@ -40,6 +40,8 @@ ATTEMPTS: Final = 2
 CORRELATION_BYTES: Final = 8
 REST_S: Final = (1.0, 30.0)
 """How long the cloud is left alone after it did not answer, doubling with each time in a row."""
+LEARNING: Final = 0.25
+"""How much one question moves the means."""
 ABSENT_REST_S: Final = 2.0
 """And after the broker said that nobody listens: finding out costs one message, so ask soon."""
 
@@ -100,6 +102,7 @@ class Escalations:
         self._asked: deque[float] = deque()
         self._failures = 0
         self._rest_until = float("-inf")
+        self._bytes, self._seconds = CloudState().bytes, CloudState().seconds
 
     def state(self) -> CloudState:
         """What the policy should know at this moment."""
@@ -108,7 +111,11 @@ class Escalations:
             while self._asked and self._asked[0] <= now - 60.0:
                 self._asked.popleft()
             return CloudState(
-                len(self._pending), len(self._asked), max(0.0, self._rest_until - now)
+                len(self._pending),
+                len(self._asked),
+                max(0.0, self._rest_until - now),
+                self._bytes,
+                self._seconds,
             )
 
     def ask(self, frame: Embedding, draft: tuple[int, ...], stages: Stages) -> None:
@@ -134,6 +141,8 @@ class Escalations:
             if question is not None and answer.error is None:
                 del self._pending[question.correlation]
                 self._failures = 0
+                took_s = self._clock() - question.asked_at
+                self._seconds += LEARNING * (took_s - self._seconds)
                 self._rest_until = float("-inf")
         if question is None:
             self._counters.add("aiflow_escalation_replies_total", outcome="late")
@@ -158,9 +167,12 @@ class Escalations:
         )
         attempt = question.attempt
         self._alarms.after(lease_s, partial(self._lease_ended, question, attempt))
+        packed = pack_escalation(request)
+        with self._lock:
+            self._bytes += LEARNING * (len(packed) - self._bytes)
         sent = self._outlet.publish(
             self._pool.request_topic,
-            pack_escalation(request),
+            packed,
             qos=1,
             expiry_s=math.ceil(lease_s),
             response_topic=self._pool.reply_topic,

@@ -34,9 +34,10 @@ from aiflow.edge.decoder import Decoder, cloud_answer, local_answer
 from aiflow.edge.escalation import Escalations, Pool, Question
 from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.policy import Limits
+from aiflow.edge.policy import Judgement
 from aiflow.edge.publisher import Publisher
 from aiflow.edge.receiver import Coding, Receiver
+from aiflow.edge.refinements import Refinements
 from aiflow.edge.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class EdgeNode:
         self,
         config: EdgeConfig,
         coding: Coding,
-        threshold: float,
+        judgement: Judgement,
         captions: Captions,
         eyes: Eyes,
         ledger: Ledger,
@@ -104,8 +105,14 @@ class EdgeNode:
         self._escalations = Escalations(
             session, pool, coding.tables, self._alarms, self._answered, counters
         )
-        limits = Limits(threshold, config.escalations_per_minute, config.max_pending)
-        self._decoder = Decoder(captions, limits, self._publisher, self._escalations, counters)
+        self._decoder = Decoder(
+            captions,
+            judgement,
+            self._publisher,
+            self._escalations,
+            Refinements(session, topics, coding.tables.layers),
+            counters,
+        )
         self._decoding = Pulse()
         self._ringing = Pulse()
         self._threads = [

@@ -1,12 +1,18 @@
-"""Answer, or ask the cloud? A pure function of values, with the reason in words. A leaf.
+"""Answer, ask the device for more of the frame, or ask the cloud? Pure functions of values. A leaf.
 
-Later, asking the device for more layers of the frame becomes a third way.
+    gain   the chance that the caption is wrong, times the share of wrong ones that asking repairs
+    cost   bytes and seconds of asking, as measured, at fixed prices
+
+Asking is worth while below the threshold only, which the bundle's maker has set for quality. Of
+what can be asked, the best gain for its cost is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, Final
 
 from aiflow.common.wire import MAX_ESCALATED_PAYLOADS
 
@@ -15,7 +21,12 @@ class Action(Enum):
     """What to do with a draft caption. It is published in either case."""
 
     ANSWER = "answer"
+    REFINE = "refine"
     ESCALATE = "escalate"
+
+
+BYTES_A_SECOND: Final = 200.0
+"""So many bytes cost as much as a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,44 @@ class Limits:
     """Most escalations in any minute; 0 turns them off."""
     max_pending: int
     """Most escalations unanswered at one time."""
+    refines_per_minute: int = 0
+    """Most orders for layers in any minute; 0 turns them off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """Shares of the edge's wrong captions that asking repairs, by the layers at hand (1, 2, ...).
+
+    Measured on the calibration split; 0 where nothing is known.
+    """
+
+    cloud: Mapping[int, float]
+    refine: Mapping[int, float]
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Any], layers: int) -> Repairs:
+        """From a manifest's figures: how often a tier is right, by the layers that it reads."""
+
+        def wrong(tier: str, count: int) -> float | None:
+            exact = figures.get(tier, {}).get("by_layers", {}).get(str(count), {}).get("exact")
+            return None if exact is None else 1.0 - float(exact)
+
+        def share(before: float | None, after: float | None) -> float:
+            return max(0.0, 1.0 - after / before) if before and after is not None else 0.0
+
+        counts = range(1, layers + 1)
+        return cls(
+            {count: share(wrong("edge", count), wrong("cloud", count)) for count in counts},
+            {count: share(wrong("edge", count), wrong("edge", layers)) for count in counts},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What does not change from frame to frame."""
+
+    limits: Limits
+    repairs: Repairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +87,25 @@ class CloudState:
     asked_last_minute: int = 0
     rest_s: float = 0.0
     """It failed lately and is left alone for so long."""
+    bytes: float = 150.0
+    """Of a question, lately."""
+    seconds: float = 0.1
+    """Until its answer, lately."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What a frame's device could add to it."""
+
+    layers: int
+    """At hand."""
+    missing: int = 0
+    """That could be asked for: 0 if they are all here, or have been asked for."""
+    asked_last_minute: int = 0
+    bytes: float = 60.0
+    """Of an order and what it brings, lately."""
+    seconds: float = 0.3
+    """Until it is here, lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +124,8 @@ def decide(
     limits: Limits,
     cloud: CloudState,
     *,
+    device: DeviceState,
+    repairs: Repairs,
     cloud_allowed: bool = True,
 ) -> Decision:
     """Decide about one draft.
@@ -68,6 +138,24 @@ def decide(
             Action.ANSWER, f"confidence {confidence:.2f} >= {limits.threshold:.2f}", "confident"
         )
     below = f"confidence {confidence:.2f} < {limits.threshold:.2f}"
+    refinable = device.missing > 0 and device.asked_last_minute < limits.refines_per_minute
+    hindrance = _hindrance(payloads, limits, cloud, cloud_allowed=cloud_allowed)
+    if refinable:
+        gain = (1 - confidence) * repairs.refine.get(device.layers, 0.0)
+        other = (1 - confidence) * repairs.cloud.get(device.layers, 0.0)
+        worth = _worth(gain, device.bytes, device.seconds)
+        if hindrance is not None or worth >= _worth(other, cloud.bytes, cloud.seconds):
+            return Decision(Action.REFINE, f"{below}, asked the device for more", "refined")
+    if hindrance is not None:
+        why, cause = hindrance
+        return Decision(Action.ANSWER, f"{below}, {why}", cause)
+    return Decision(Action.ESCALATE, f"{below}, asked the cloud", "escalated")
+
+
+def _hindrance(
+    payloads: int, limits: Limits, cloud: CloudState, *, cloud_allowed: bool
+) -> tuple[str, str] | None:
+    """Why the cloud cannot be asked, in words and as a label; None if it can."""
     for hindered, why, cause in (
         (not cloud_allowed, "the device's mode is split", "split"),
         (limits.per_minute == 0, "escalation is off", "off"),
@@ -77,5 +165,10 @@ def decide(
         (cloud.asked_last_minute >= limits.per_minute, "escalations of this minute used", "cap"),
     ):
         if hindered:
-            return Decision(Action.ANSWER, f"{below}, {why}", cause)
-    return Decision(Action.ESCALATE, f"{below}, asked the cloud", "escalated")
+            return why, cause
+    return None
+
+
+def _worth(gain: float, size_bytes: float, seconds: float) -> float:
+    """Gain for its cost."""
+    return gain / (size_bytes / BYTES_A_SECOND + seconds)

@@ -23,6 +23,7 @@ from aiflow.edge.dashboard.config import read_token
 from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.node import EdgeNode
+from aiflow.edge.policy import Judgement, Limits, Repairs
 from aiflow.edge.receiver import Coding
 
 log = logging.getLogger(__name__)
@@ -40,14 +41,11 @@ def run(config: EdgeConfig) -> None:
         captions = Captioner(bundle, "edge", config.threads)
         # The first run of a model is the slowest; better now than with somebody's first frame.
         captions.caption([Request(np.zeros((bundle.tokens, bundle.dims), np.uint8))])
-        threshold = config.threshold
-        if threshold is None:
-            threshold = bundle.manifest.escalate_below
         eyes = Eyes(lambda: Encoder.load(bundle, threads=config.threads), bundle.tables)
         coding = Coding(bundle.id, bundle.tag, bundle.tables)
         with (
             Ledger(ledger_path(config)) as ledger,
-            EdgeNode(config, coding, threshold, captions, eyes, ledger) as node,
+            EdgeNode(config, coding, _judgement(config, bundle), captions, eyes, ledger) as node,
             _dashboard(config, token, node),
             exposed(config.metrics, bundle.id, node.counters, node.readings),
         ):
@@ -57,6 +55,17 @@ def run(config: EdgeConfig) -> None:
             Watchdog(node, notifier).wait(signals)
             notifier.stopping("finishing the batch in hand")
     log.info("edge node %s has stopped", config.node)
+
+
+def _judgement(config: EdgeConfig, bundle: Bundle) -> Judgement:
+    manifest, threshold = bundle.manifest, config.threshold
+    limits = Limits(
+        manifest.escalate_below if threshold is None else threshold,
+        config.escalations_per_minute,
+        config.max_pending,
+        config.refines_per_minute,
+    )
+    return Judgement(limits, Repairs.of(manifest.figures, len(bundle.layers)))
 
 
 @contextmanager

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,15 @@ from aiflow.common.codec import Tables
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters
 from aiflow.common.topics import Topics
+from aiflow.common.wire import RefineOrder, unpack_refine_order
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.custody import Custody
 from aiflow.edge.decoder import Decoder, cloud_answer
 from aiflow.edge.escalation import Escalations, Pool, Question
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.policy import Limits
+from aiflow.edge.policy import Judgement, Limits, Repairs
 from aiflow.edge.publisher import Publisher
+from aiflow.edge.refinements import Refinements
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera, FakeCaptions, FakeOutlet
@@ -33,6 +36,7 @@ class Desk:
         captions: FakeCaptions,
         bundle_id: str,
         tables: Tables,
+        refines: int = 0,
     ) -> None:
         self.outlet = outlet
         self.captions = captions
@@ -48,8 +52,15 @@ class Desk:
             self._answered,
             self.counters,
         )
-        limits = Limits(threshold=0.8, per_minute=10, max_pending=4)
-        self.decoder = Decoder(captions, limits, self.publisher, self.escalations, self.counters)
+        limits = Limits(threshold=0.8, per_minute=10, max_pending=4, refines_per_minute=refines)
+        self.decoder = Decoder(
+            captions,
+            Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5})),
+            self.publisher,
+            self.escalations,
+            Refinements(outlet, Topics(), tables.layers),
+            self.counters,
+        )
 
     def _answered(self, question: Question, reply: CloudReply, cloud_s: float) -> None:
         self.publisher.publish(question.frame, cloud_answer(question, reply, cloud_s))
@@ -61,6 +72,15 @@ def desk(
 ) -> Iterator[Desk]:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         yield Desk(ledger, outlet, captions, bundle_id, tables)
+
+
+@pytest.fixture
+def asking_desk(
+    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str, tables: Tables
+) -> Iterator[Desk]:
+    """It may ask devices for more."""
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        yield Desk(ledger, outlet, captions, bundle_id, tables, refines=5)
 
 
 def test_a_batch_is_decoded_in_one_go(desk: Desk, camera: FakeCamera) -> None:
@@ -128,3 +148,21 @@ def test_pending_questions_are_bounded(desk: Desk, camera: FakeCamera) -> None:
     assert len(desk.outlet.to("/request")) == 4
     assert len(desk.outlet.to("/event")) == 9
     assert desk.counters.value("aiflow_decisions_total", cause="pending") == 5
+
+
+def test_an_unsure_caption_of_the_base_layer_asks_its_device_for_the_rest(
+    asking_desk: Desk, camera: FakeCamera
+) -> None:
+    desk = asking_desk
+    desk.captions.confidence = 0.5
+    frame = camera.embedding(1)
+    assert len(frame.decoded.symbols) == 4, "of six tokens"
+    desk.decoder.caption([frame])
+    (order,) = desk.outlet.to("/refine")
+    assert unpack_refine_order(order.payload) == RefineOrder(1, 1, 1)
+    assert not desk.outlet.to("/request")
+    desk.decoder.caption([replace(frame, refined=True)])
+    assert len(desk.outlet.to("/refine")) == 1, "nobody is asked twice"
+    assert len(desk.outlet.to("/request")) == 1
+    assert [one.caption.type for one in desk.outlet.to("/event")] == ["new", "update"]
+    assert desk.counters.value("aiflow_decisions_total", cause="refined") == 1

@@ -27,6 +27,7 @@ from aiflow.edge.config import EdgeConfig
 from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.node import EdgeNode
+from aiflow.edge.policy import Judgement, Limits, Repairs
 from aiflow.edge.receiver import Coding
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class BlindEncoder:
     def encode(self, image: Image) -> Encoding:
         symbols = np.full((6, 3), 2, np.uint8)
         return Encoding(symbols, symbols.astype(np.float32))
+
+
+def judged(config: EdgeConfig) -> Judgement:
+    limits = Limits(0.8, config.escalations_per_minute, config.max_pending, 0)
+    return Judgement(limits, Repairs({}, {}))
 
 
 def blind() -> Eyes:
@@ -107,7 +113,7 @@ class World:
             {"broker": {"port": self.broker.port}, "cloud_deadline_s": 0.3} | settings
         )
         ledger = self.stack.enter_context(Ledger(self._ledger))
-        node = EdgeNode(config, self._coding, 0.8, self.captions, blind(), ledger)
+        node = EdgeNode(config, self._coding, judged(config), self.captions, blind(), ledger)
         return self.stack.enter_context(node)
 
 
@@ -163,7 +169,7 @@ def unplugged(
     monkeypatch.setattr("aiflow.edge.node.Session", FakeSession)
     with (
         Ledger(tmp_path / "ledger.sqlite") as ledger,
-        EdgeNode(EdgeConfig(), coding, 0.8, captions, blind(), ledger) as node,
+        EdgeNode(EdgeConfig(), coding, judged(EdgeConfig()), captions, blind(), ledger) as node,
     ):
         yield node
 
@@ -426,7 +432,7 @@ class ToyCaptions:
 
 bundle = SimpleNamespace(
     id="ab" * 32, tag=b"\\xab\\xab", tables=Tables.uniform(6, 3, 5, layers=(4, 6)),
-    tokens=6, dims=3, manifest=SimpleNamespace(escalate_below=0.5),
+    tokens=6, dims=3, layers=(4, 6), manifest=SimpleNamespace(escalate_below=0.5, figures={}),
 )
 service.Bundle = SimpleNamespace(open=lambda name: bundle)
 service.Captioner = ToyCaptions

@@ -124,3 +124,17 @@ def test_pixels_stay_where_they_are_unless_the_owner_lets_them_go(system: System
     wait_until(lambda: not device.running, START_S, "the device refuses")
     assert device.returncode == 2
     assert "allow_images = true" in (system.folder / "device.log").read_text()
+
+
+def test_a_device_that_sends_one_layer_is_asked_for_the_other(system: System) -> None:
+    system.mode("split")
+    system.configure("device", "layers = 1")
+    system.configure("edge", "threshold = 1.0")
+    system.start("device", "edge")
+    wait_until(
+        lambda: any(caption.type == "update" for caption in system.captions()), START_S, "updates"
+    )
+    (update, *_) = (caption for caption in system.captions() if caption.type == "update")
+    new = next(caption for caption in system.captions() if caption.id == update.id)
+    assert (new.type, update.tier) == ("new", "edge")
+    assert "asked the device for more" in new.reason

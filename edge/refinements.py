@@ -1,0 +1,86 @@
+"""Orders to devices for the layers of a frame that were not sent at once, and what they cost.
+
+ask -> order on the camera's `refine` topic -> the layers come as a payload of the same frame
+`- never, as the device has forgotten the frame or its budget is used up
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Final
+
+from aiflow.common.mqtt import publish_size
+from aiflow.common.topics import Topics
+from aiflow.common.wire import RefineOrder, pack_refine_order
+from aiflow.edge.arrival import Embedding, FrameKey
+from aiflow.edge.outlet import Outlet
+from aiflow.edge.policy import DeviceState
+
+EXPIRY_S: Final = 10
+MAX_ASKED: Final = 256
+"""Most frames remembered as asked for."""
+LEARNING: Final = 0.25
+PUBACK_BYTES: Final = 4
+
+
+class Refinements:
+    """Used by the decoding thread alone."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        topics: Topics,
+        layers: tuple[int, ...],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`layers` of the bundle: the number of tokens up to and including each."""
+        self._outlet = outlet
+        self._topics = topics
+        self._layers = layers
+        self._clock = clock
+        self._minute: deque[float] = deque()
+        self._asked: OrderedDict[FrameKey, tuple[float, int]] = OrderedDict()
+        known = DeviceState(0)
+        self._bytes, self._seconds = known.bytes, known.seconds
+
+    def state(self, frame: Embedding) -> DeviceState:
+        """What the policy should know of a frame's device at this moment."""
+        now = self._clock()
+        while self._minute and self._minute[0] <= now - 60.0:
+            self._minute.popleft()
+        layers = self._here(frame)
+        # A picture has been encoded here whole; one that was late is no news to anybody.
+        wanted = not (frame.refined or frame.pictured or frame.late or frame.key in self._asked)
+        missing = len(self._layers) - layers if wanted else 0
+        return DeviceState(layers, missing, len(self._minute), self._bytes, self._seconds)
+
+    def ask(self, frame: Embedding) -> bool:
+        """Order all layers that are not here; False if the broker is away or its queue is full."""
+        device, camera, _ = frame.key.stream
+        layers = self._here(frame)
+        order = pack_refine_order(
+            RefineOrder(frame.key.sequence, layers, len(self._layers) - layers)
+        )
+        topic = self._topics.refine(device, camera)
+        if not self._outlet.publish(topic, order, qos=1, expiry_s=EXPIRY_S):
+            return False
+        size = publish_size(len(topic.encode()), len(order), qos=1, expiry=True) + PUBACK_BYTES
+        now = self._clock()
+        self._minute.append(now)
+        self._asked[frame.key] = (now, size)
+        if len(self._asked) > MAX_ASKED:
+            self._asked.popitem(last=False)
+        return True
+
+    def came(self, frame: Embedding) -> None:
+        """More layers of a frame are here: learn what they cost."""
+        asked_at, size = self._asked.pop(frame.key, (None, 0))
+        if asked_at is not None:
+            self._seconds += LEARNING * (self._clock() - asked_at - self._seconds)
+            self._bytes += LEARNING * (size + frame.uplink_bytes - self._bytes)
+
+    def _here(self, frame: Embedding) -> int:
+        """How many layers of a frame are at hand."""
+        return sum(tokens <= len(frame.decoded.symbols) for tokens in self._layers)
