@@ -82,11 +82,12 @@ def payloads(frames: Frames, tables: Tables, tag: bytes, rng: np.random.Generato
         Context("porch", "door", _EPOCH_MS),
         Context("porch", "door", _EPOCH_MS, bytes(range(32))),
     )
-    makers = (_key, _delta, _refine, _local)
+    makers = (_key, _delta, _refine, _local, _image)
     made = []
     for index, frame in enumerate(frames):
-        packet = makers[index % 4](frame, frames, tables, tag, int(rng.integers(2**20)))
-        context = contexts[index // 4 % 2]
+        make = makers[index % len(makers)]
+        packet = make(frame, frames, tables, tag, int(rng.integers(2**20)))
+        context = contexts[index // len(makers) % 2]
         made.append(Valid(pack(packet, context), context, packet.reference))
     return made
 
@@ -155,3 +156,11 @@ def _local(
     local = Local(Why.ASKED, 0.9, f"a red bus waits on the left {captured_ms}")
     body = pack_local(local)
     return Packet(Kind.LOCAL, tag, captured_ms, captured_ms, body)
+
+
+def _image(
+    _frame: Symbols, _frames: Frames, _tables: Tables, tag: bytes, captured_ms: int
+) -> Packet:
+    """What begins as a JPEG does; nothing here looks further."""
+    body = b"\xff\xd8\xff" + captured_ms.to_bytes(8, "big")
+    return Packet(Kind.IMAGE, tag, captured_ms, captured_ms, body)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
+pytest.importorskip("ai_edge_litert", reason="needs the extra tflite")
 
 from aiflow.bench import quality
 
