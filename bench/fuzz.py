@@ -63,7 +63,7 @@ class Target:
         """Read a payload; returns `accepted`, or why not."""
         try:
             packet = unpack(payload, context, self.references)
-            if packet.kind is not Kind.LOCAL:
+            if packet.kind not in {Kind.LOCAL, Kind.IMAGE}:
                 decode(packet, self.tables, self.frames)
         except PayloadError as error:
             return error.reason

@@ -155,7 +155,7 @@ def _decoded(stream: _Stream, payload: bytes) -> Embedding | None:
     packet = unpack(payload, context, stream.references())
     require_bundle(packet, bundle.tag)
     refined = packet.kind is Kind.REFINE
-    if packet.kind is Kind.LOCAL or (packet.sequence in stream.frames and not refined):
+    if packet.kind in {Kind.LOCAL, Kind.IMAGE} or (packet.sequence in stream.frames and not refined):
         return None
     frame = stream.take(packet, payload, bundle.tables)
     return Embedding(

@@ -36,8 +36,8 @@ def decode(packet: Packet, tables: Tables, at_hand: Mapping[int, Decoded]) -> De
     delta never refers to them. Raises ReferenceMissing when the frame that is needed is not at
     hand, and PayloadMalformed when the body is not one of this bundle's.
     """
-    if packet.kind is Kind.LOCAL:
-        raise PayloadMalformed(f"frame {packet.sequence} holds a caption, not symbols")
+    if packet.kind in {Kind.LOCAL, Kind.IMAGE}:
+        raise PayloadMalformed(f"frame {packet.sequence} came as {packet.kind.name}, not as symbols")
     if packet.kind is Kind.REFINE:
         return _refined(packet, tables, _needed(packet.sequence, at_hand))
     reference = None

@@ -86,7 +86,7 @@ def test_layers_that_the_bundle_does_not_have() -> None:
 
 
 def test_a_caption_has_no_symbols() -> None:
-    with pytest.raises(PayloadMalformed, match="holds a caption"):
+    with pytest.raises(PayloadMalformed, match="came as LOCAL"):
         decode(
             Packet(Kind.LOCAL, TAG, 9, 0, pack_local(Local(Why.ASKED, 0.5, "a bus"))), TABLES, {}
         )
