@@ -154,8 +154,8 @@ def _decoded(stream: _Stream, payload: bytes) -> Embedding | None:
     context, bundle = stream.context, stream.bundle
     packet = unpack(payload, context, stream.references())
     require_bundle(packet, bundle.tag)
-    refined = packet.kind is Kind.REFINE
-    if packet.kind in {Kind.LOCAL, Kind.IMAGE} or (packet.sequence in stream.frames and not refined):
+    again = packet.sequence in stream.frames and packet.kind is not Kind.REFINE
+    if again or packet.kind in {Kind.LOCAL, Kind.IMAGE}:
         return None
     frame = stream.take(packet, payload, bundle.tables)
     return Embedding(
@@ -167,5 +167,5 @@ def _decoded(stream: _Stream, payload: bytes) -> Embedding | None:
         symbols=frame.decoded.symbols,
         levels=bundle.levels,
         tokens=bundle.tokens,
-        refined=refined,
+        refined=packet.kind is Kind.REFINE,
     )

@@ -37,7 +37,7 @@ def decode(packet: Packet, tables: Tables, at_hand: Mapping[int, Decoded]) -> De
     hand, and PayloadMalformed when the body is not one of this bundle's.
     """
     if packet.kind in {Kind.LOCAL, Kind.IMAGE}:
-        raise PayloadMalformed(f"frame {packet.sequence} came as {packet.kind.name}, not as symbols")
+        raise PayloadMalformed(f"a frame that came as {packet.kind.name} has no symbols")
     if packet.kind is Kind.REFINE:
         return _refined(packet, tables, _needed(packet.sequence, at_hand))
     reference = None
