@@ -58,6 +58,7 @@ class DemoMode(StrEnum):
     CASCADE = "cascade"
     SPLIT = "split"
     DEVICE = "device"
+    IMAGE = "image"
 
 
 def _show_version(wanted: bool) -> None:
@@ -188,7 +189,8 @@ def demo(
         DemoMode,
         typer.Option(
             help="Who captions. device: the device alone; split: device and edge; cascade: device, "
-            "edge and cloud; auto: cascade, and the device alone while it has no edge."
+            "edge and cloud; auto: cascade, and the device alone while it has no edge; image: the "
+            "edge, from JPEG pictures."
         ),
     ] = DemoMode.AUTO,
     link: Annotated[

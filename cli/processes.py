@@ -16,7 +16,7 @@ from aiflow.bench.processes import Child
 from aiflow.cli import toml
 from aiflow.common.config import Broker
 
-DemoMode = Literal["auto", "cascade", "split", "device"]
+DemoMode = Literal["auto", "cascade", "split", "device", "image"]
 ENVIRONMENT_PREFIX: Final = "AIFLOW_"
 # -P: nothing in the caller's folder is mistaken for a module.
 _AIFLOW: Final = (sys.executable, "-P", "-m", "aiflow")
@@ -53,9 +53,8 @@ class Plan:
     @property
     def tiers(self) -> tuple[str, ...]:
         """In mode device the edge node only passes on what the device says."""
-        return (
-            ("device", "edge", "cloud") if self.mode in {"auto", "cascade"} else ("device", "edge")
-        )
+        alone = self.mode in {"split", "device"}
+        return ("device", "edge") if alone else ("device", "edge", "cloud")
 
 
 def tier_processes(plan: Plan, folder: Path) -> dict[str, Child]:
@@ -91,6 +90,7 @@ def _device_settings(plan: Plan, folder: Path) -> Mapping[str, toml.Value]:
         "device": plan.device,
         "bundle": plan.bundle,
         "mode": plan.mode,
+        "allow_images": plan.mode == "image",
         "broker": _broker(plan.device_broker),
         "camera": [
             {
