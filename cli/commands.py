@@ -19,6 +19,7 @@ from aiflow.cli.bundle_app import bundle_app
 from aiflow.cli.enroll_app import enroll_app
 from aiflow.cli.homeassistant_app import homeassistant_app
 from aiflow.cli.logs import Format, Level, configure
+from aiflow.cli.trigger_app import trigger_app
 
 app = typer.Typer(
     name="aiflow",
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(enroll_app, name="enroll")
 app.add_typer(homeassistant_app, name="homeassistant")
+app.add_typer(trigger_app, name="trigger")
 
 ConfigOption = Annotated[
     Path | None,

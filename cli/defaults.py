@@ -29,6 +29,8 @@ def commented(model: type[BaseModel], given: Mapping[str, toml.Value]) -> str:
         if section is None:
             keys += _setting(name, field, value)
         elif many:
+            if not _tables(value) and not field.is_required():
+                keys += [*_comment(field.description or ""), f"# {name} = []", ""]
             for table in _tables(value):
                 sections += _headed(f"[[{name}]]", field, section, table)
         else:

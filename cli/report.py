@@ -77,6 +77,8 @@ class Run:
 
     def add(self, caption: Caption, truth: Truth | None) -> Frame | None:
         """Take one message; the frame that it shows, or None if it says nothing new."""
+        if caption.type == "trigger":
+            return None
         frame = self.frames.get(caption.id)
         if frame is None or caption.type == "update":
             self.events.append(caption)

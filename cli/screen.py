@@ -62,7 +62,8 @@ class Screen:
         tier = f"{caption.tier:6}"
         sure = f"{caption.confidence:.2f}"
         figures = f"{duration(caption.latency_s.total):>8}  {sizes}"
-        text = printable(caption.text)
+        found = "" if caption.trigger is None else f"[{caption.trigger}] "
+        text = printable(found + caption.text)
         if self._console is None:
             self._stream.write(f"{lead}  {tier}  {sure}  {figures}  {text}\n")
             self._stream.flush()

@@ -10,7 +10,10 @@ from aiflow.common.mqtt import Properties
 
 
 class Captions(Subscription[Caption]):
-    """Every caption, and every update under the id of the caption that it betters."""
+    """Every caption, and every update under the id of the caption that it betters.
+
+    What a trigger of the edge node found comes as a repetition of its caption, of type `trigger`.
+    """
 
     def __init__(
         self,

@@ -141,6 +141,7 @@ class Caption(Message):
     late: bool = Field(description="it waited in the outbox")
     sequence: Count
     reason: str = Field(default="", max_length=200, description="why this mode and tier")
+    trigger: Name | None = Field(default=None, description="which one fired, in type trigger")
 
 
 class CloudSeconds(Message):

@@ -2,13 +2,105 @@
 
 from __future__ import annotations
 
+import re
+from datetime import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from aiflow.common.config import Broker, Metrics, Section, fit_name, hex_key, state_file
 from aiflow.edge.dashboard.config import DashboardConfig
+
+Words = tuple[Annotated[str, Field(min_length=1, max_length=100)], ...]
+
+
+class TriggerConfig(Section):
+    """One thing to look for: an event when it begins."""
+
+    name: str = Field(description="its name, in events and metrics: letters, digits, `-` and `_`")
+    cameras: tuple[str, ...] = Field(
+        default_factory=tuple,
+        max_length=1024,
+        description="the cameras that it is about, each as device/camera; unset, all",
+    )
+    all: Words = Field(
+        default_factory=tuple, max_length=32, description="words or phrases, each in the caption"
+    )
+    any: Words = Field(
+        default_factory=tuple, max_length=32, description="of these at least one is in it"
+    )
+    none: Words = Field(default_factory=tuple, max_length=32, description="of these none is in it")
+    like: str | None = Field(
+        default=None,
+        description="instead of words: name of an example of `aiflow trigger learn`",
+    )
+    similarity: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.96, description="how much a frame must be like the example"
+    )
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="a caption that is less sure says nothing"
+    )
+    hold_off_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=10.0,
+        description="fires again only after its condition has not been met for so many seconds",
+    )
+    active: str | None = Field(
+        default=None,
+        description="hours in which it is met at all, local time, as in 22:00-06:00; unset, always",
+    )
+    late: bool = Field(
+        default=False, description="whether captions of frames that came late fire, too"
+    )
+
+    @field_validator("name", "like")
+    @classmethod
+    def _names_are_fit(cls, name: str | None) -> str | None:
+        return None if name is None else trigger_name(name)
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        try:
+            self._check()
+        except ValueError as error:
+            raise ValueError(f"trigger {self.name}: {error}") from error
+        return self
+
+    def _check(self) -> None:
+        words = self.all or self.any or self.none
+        if not words and self.like is None:
+            raise ValueError("there is no condition; give all, any, none or like")
+        if words and self.like is not None:
+            raise ValueError("it goes by words or by like, not by both")
+        if any(not phrase.strip() for phrase in (*self.all, *self.any, *self.none)):
+            raise ValueError("there is a blank among its words")
+        for camera in self.cameras:
+            device, slash, name = camera.partition("/")
+            if not slash:
+                raise ValueError(f"{camera!r} is not device/camera")
+            fit_name("device", device)
+            fit_name("camera", name)
+        if self.active is not None:
+            hours(self.active)
+
+
+def trigger_name(name: str) -> str:
+    """Return the name if a trigger or an example may have it; ValueError if not."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ValueError(f"{name!r} is not 1 to 64 letters, digits, - and _")
+    return name
+
+
+def hours(active: str) -> tuple[time, time]:
+    """Begin and end of "22:00-06:00"; ValueError in a sentence for what is none."""
+    match = re.fullmatch(r"(\d\d:\d\d)-(\d\d:\d\d)", active)
+    try:
+        begin, end = map(time.fromisoformat, match.groups()) if match else (time(), time())
+    except ValueError:  # of 25:00
+        begin = end = time()
+    if begin == end:
+        raise ValueError(f"active is {active!r}; it takes hours as in 22:00-06:00")
+    return begin, end
 
 
 class EdgeConfig(Section):
@@ -74,6 +166,11 @@ class EdgeConfig(Section):
     dashboard: DashboardConfig = Field(
         default=DashboardConfig(), description="the page that shows what happens"
     )
+    trigger: tuple[TriggerConfig, ...] = Field(
+        default_factory=tuple,
+        max_length=64,
+        description="what to look for, each a [[trigger]] section as docs/triggers.md shows it",
+    )
 
     @field_validator("node")
     @classmethod
@@ -91,6 +188,15 @@ class EdgeConfig(Section):
         for device in keys:
             fit_name("device", device)
         return keys
+
+    @field_validator("trigger")
+    @classmethod
+    def _triggers_differ(cls, triggers: tuple[TriggerConfig, ...]) -> tuple[TriggerConfig, ...]:
+        names = [trigger.name for trigger in triggers]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"there are two triggers {name}; names must differ")
+        return triggers
 
 
 def read_key(device: str, path: Path) -> bytes:

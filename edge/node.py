@@ -32,6 +32,7 @@ from aiflow.edge.config import EdgeConfig, read_key
 from aiflow.edge.custody import Custody
 from aiflow.edge.decoder import Decoder, cloud_answer, local_answer
 from aiflow.edge.escalation import Escalations, Pool, Question
+from aiflow.edge.examples import read_examples
 from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.policy import Judgement
@@ -39,6 +40,7 @@ from aiflow.edge.publisher import Publisher
 from aiflow.edge.receiver import Coding, Receiver
 from aiflow.edge.refinements import Refinements
 from aiflow.edge.streams import Streams
+from aiflow.edge.triggers import Triggers
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class EdgeNode:
         eyes: Eyes,
         ledger: Ledger,
     ) -> None:
-        """Raises ConfigError when a key or certificate file cannot be used."""
+        """Raises ConfigError when the file of a key, certificate or example cannot be used."""
         self._config = config
         self._eyes = eyes
         self._topics = topics = Topics(config.broker.prefix)
@@ -95,7 +97,13 @@ class EdgeNode:
             late_after_s=config.late_after_s,
         )
         self._publisher = Publisher(
-            session, topics, coding.bundle_id, custody, ledger.newest(), counters
+            session,
+            topics,
+            coding.bundle_id,
+            custody,
+            ledger.newest(),
+            counters,
+            Triggers(config.trigger, examples=read_examples(config, coding.bundle_id)),
         )
         pool = Pool(
             topics.cloud_request(config.pool),

@@ -1,7 +1,8 @@
 """Captions to the broker. Touches the `caption` and `event` topics, through an `Outlet`.
 
-Every caption is an `event`; the newest of a camera is also retained under `caption`. A frame's
-custody ends when the broker has accepted all that was published for it.
+Every caption is an `event`; the newest of a camera is also retained under `caption`. What a trigger
+looks for is one more `event`, after the caption with which it begins. A frame's custody ends when
+the broker has accepted its caption, as `event` and as `caption`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from aiflow.common.messages import (
 )
 from aiflow.common.metrics import Counters, Distribution, Faults
 from aiflow.common.topics import Topics
-from aiflow.edge.arrival import Arrival, FrameKey
+from aiflow.edge.arrival import Arrival, Embedding, FrameKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.outlet import Outlet
+from aiflow.edge.triggers import Occurrence, Triggers
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +71,10 @@ class Publisher:
         custody: Custody,
         newest: Mapping[tuple[str, str], FrameKey],
         counters: Counters,
+        triggers: Triggers | None = None,
     ) -> None:
         """`newest` is the newest frame already captioned of each (device, camera)."""
+        self._triggers = triggers or Triggers(())
         self._outlet = outlet
         self._topics = topics
         self._bundle_id = bundle_id
@@ -90,7 +94,8 @@ class Publisher:
         A `new` one settles the custody of its frame once accepted, and releases it if it is not:
         then the device sends the frame again. An update that fails is lost; its caption stands.
         """
-        payload = self._message(frame, answer).to_json()
+        caption = self._message(frame, answer)
+        payload = caption.to_json()
         device, camera, _ = frame.key.stream
         with self._lock:  # else an older caption could overtake between looking and publishing
             newest = self._is_newest(frame.key, answer)
@@ -100,7 +105,26 @@ class Publisher:
                 topic = self._topics.caption(device, camera)
                 if not self._hand_over(topic, payload, acks, retain=True):
                     return False
-            return self._hand_over(self._topics.event(device, camera), payload, acks)
+            if not self._hand_over(self._topics.event(device, camera), payload, acks):
+                return False
+            symbols = frame.decoded.symbols if isinstance(frame, Embedding) else None
+            for occurrence in self._triggers.take(caption, symbols, newest=newest):
+                self._fire(occurrence, caption)
+            return True
+
+    def _fire(self, occurrence: Occurrence, caption: Caption) -> None:
+        """Say that something begins. It counts once the broker has accepted it."""
+        name, device, camera = occurrence
+
+        def told(fault: str | None) -> None:
+            if fault is None:
+                self._counters.add("aiflow_triggers_total", trigger=name)
+            else:
+                self._faults.record(fault, f"no event of trigger {name} for {device}/{camera}")
+                self._triggers.lost(occurrence)
+
+        event = caption.model_copy(update={"type": "trigger", "trigger": name})
+        self._hand_over(self._topics.event(device, camera), event.to_json(), Acks(1, told))
 
     def _is_newest(self, key: FrameKey, answer: Answer) -> bool:
         """Whether this caption replaces the retained one. The lock is held.

@@ -20,7 +20,7 @@ from aiflow.device.config import (
     OutboxConfig,
     SendingConfig,
 )
-from aiflow.edge.config import EdgeConfig
+from aiflow.edge.config import EdgeConfig, TriggerConfig
 from aiflow.edge.dashboard.config import DashboardConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +37,7 @@ SECTIONS: list[type[Section]] = [
     SendingConfig,
     HomeAssistantConfig,
     EdgeConfig,
+    TriggerConfig,
     DashboardConfig,
     CloudConfig,
 ]
@@ -51,6 +52,7 @@ ELSEWHERE = {
     "home_assistant",
     "dashboard",
     "image",
+    "trigger",
 }
 """Sections inside sections, which have tables of their own."""
 

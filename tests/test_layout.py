@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "bundles": set[str](),
     # Confidence is calibrated on what the device's own encoder gives.
     "training": {"common", "device", "training"},
-    "cli": TIERS | {"common", "cli", "bench", "bundles", "training"},
+    "cli": TIERS | {"client", "common", "cli", "bench", "bundles", "training"},
     "bench": TIERS | {"common", "cli", "bench", "bundles", "training"},
 }
 NOT_OURS = {"build", "dist", "runs", "docs", "tests", "__pycache__"}

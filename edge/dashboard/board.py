@@ -112,6 +112,8 @@ class Board:
     def _event(self, device: str, name: str, caption: Caption) -> bool:
         if (caption.device, caption.camera) != (device, name):
             return False
+        if caption.type == "trigger":  # it repeats a caption whose line is there
+            return True
         line = self._lines.get(caption.id)
         if line is None:
             self._new(caption)

@@ -21,6 +21,8 @@ def models_in(model: type[BaseModel]) -> list[type[BaseModel]]:
     """The model of a tier and those of its sections."""
     found: list[type[BaseModel]] = [model]
     for field in model.model_fields.values():
+        if field.default_factory is tuple:  # shown as an empty list
+            continue
         inner = field.annotation
         for each in (inner, *getattr(inner, "__args__", ())):
             if isinstance(each, type) and issubclass(each, BaseModel):

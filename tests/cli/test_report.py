@@ -37,6 +37,15 @@ def test_a_frame_has_one_number_and_its_update_the_same(make_caption: CaptionMak
     assert [event.type for event in run.events] == ["new", "new", "update"]
 
 
+def test_the_event_of_a_trigger_is_no_caption(make_caption: CaptionMaker) -> None:
+    run = Run()
+    fired = make_caption(3).model_copy(update={"type": "trigger", "trigger": "bus"})
+    assert run.add(fired, None) is None
+    assert run.add(make_caption(3), None) is not None
+    assert run.add(fired, None) is None
+    assert (run.count, run.updates, len(run.events)) == (1, 0, 1)
+
+
 def test_a_caption_that_comes_twice_counts_once(make_caption: CaptionMaker) -> None:
     run = Run()
     run.add(make_caption(3), None)

@@ -99,6 +99,14 @@ def test_what_comes_by_mqtt_cannot_steer_a_terminal(make_caption: CaptionMaker) 
     assert printable("a\tb\r\nc\x9b") == "a b c\N{REPLACEMENT CHARACTER}"
 
 
+def test_the_event_of_a_trigger_says_which_one(make_caption: CaptionMaker) -> None:
+    stream = io.StringIO()
+    fired = {"type": "trigger", "trigger": "bus\x1b"}
+    Screen(stream).dated(make_caption().model_copy(update=fired))
+    told = "  [bus\N{REPLACEMENT CHARACTER}] a red bus waits on the left\n"
+    assert stream.getvalue().endswith(told)
+
+
 def test_a_long_name_is_shortened() -> None:
     assert shortened("porch", 5) == "porch"
     assert shortened("porches", 5) == "porc\N{HORIZONTAL ELLIPSIS}"

@@ -71,6 +71,14 @@ def test_a_caption_is_a_line_and_counts(board: Board, caption: MakeCaption) -> N
     assert now["places"]["cameras"][0]["frames"] == 1
 
 
+def test_the_event_of_a_trigger_is_no_line_of_its_own(board: Board, caption: MakeCaption) -> None:
+    fired = {"type": "trigger", "trigger": "bus"}
+    event(board, caption(1), caption(1).model_copy(update=fired))
+    event(board, caption(2).model_copy(update=fired))  # its caption was missed
+    assert [line["id"] for line in board.lines()] == ["pi/door/1-1"]
+    assert board.unreadable == 0
+
+
 def test_an_update_refines_its_line_in_place(board: Board, caption: MakeCaption) -> None:
     event(board, caption(1), caption(2))
     board.changes()
