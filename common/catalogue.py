@@ -1,8 +1,8 @@
 """All metrics of all tiers: names, kinds, and what they mean. A leaf; docs/metrics.md shows it.
 
 A counter is counted under its name in `Counters`; whatever else there is, a tier reads at the
-moment it is asked. Base units; label values come from small fixed sets, but for `camera`: those of
-one device, as its configuration has them.
+moment it is asked. Base units; label values come from small fixed sets, but for `camera` and
+`trigger`: those of one daemon, as its configuration has them.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
         "step",
         of="device",
     ),
+    "aiflow_capture_seconds": _stage("a frame from its capture until it is looked at"),
     "aiflow_gate_seconds": _stage("the first look at a frame"),
     "aiflow_encode_seconds": _stage("the encoder"),
     "aiflow_compress_seconds": _stage("the codec"),
@@ -72,6 +73,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
         ("camera",),
     ),
     "aiflow_store_seconds": _stage("writing a frame to the disk"),
+    "aiflow_publish_seconds": _stage("handing a payload to the broker's connection"),
     "aiflow_outbox_entries": _gauge("frames that have no receipt yet", of="device"),
     "aiflow_outbox_bytes": _gauge("payload bytes of them", of="device"),
     "aiflow_outbox_dropped_total": _counter("frames given up, by reason", "reason", of="device"),
@@ -108,6 +110,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
         "histogram", "from capture to publishing, by both clocks", ("tier",), ("edge",)
     ),
     "aiflow_publish_errors_total": _counter("captions it did not accept", "reason", of="edge"),
+    "aiflow_triggers_total": _counter("events of triggers accepted", "trigger", of="edge"),
     "aiflow_receipts_total": _counter("receipts sent to devices", of="edge"),
     "aiflow_key_frames_asked_total": _counter("orders for a key frame", of="edge"),
     "aiflow_storage_errors_total": _counter("ledger not written", "reason", of="edge"),

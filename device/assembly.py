@@ -37,6 +37,7 @@ from aiflow.device.predictor import Predictor
 from aiflow.device.reach import Patience, Reach
 from aiflow.device.sender import Publishes, Sender, Tells
 from aiflow.device.shelf import Shelf
+from aiflow.device.stages import Stages
 from aiflow.device.stream import Coding, Encodes, Stream
 from aiflow.device.unit import CameraUnit
 from aiflow.device.voice import Voice
@@ -107,10 +108,11 @@ class Assembly:
             **self._config.fallback.model_dump(include={"offline_s", "silence_s", "return_s"})
         )
         reach = Reach(name, patience)
+        stream = self._stream(camera, context, budget, shelf, reach)
         unit = CameraUnit(
             name,
             partial(launch, camera),
-            self._stream(camera, context, budget, shelf, reach),
+            stream,
             voice,
             limits=_limits(camera),
             counters=self._counters,
@@ -118,7 +120,7 @@ class Assembly:
         )
         sender = Sender(
             shelf,
-            _paid(voice, budget, courier),
+            _paid(voice, budget, courier, stream.stages),
             Predictor(self._bundle.tables, context, key_every_s=sending.key_every_s),
             tell=_told(
                 Herald(self._session, self._topics, context, self._bundle.id, on_told), budget
@@ -196,19 +198,20 @@ def _limits(camera: CameraConfig) -> Limits:
     )
 
 
-def _paid(voice: Voice, budget: Budget, courier: Courier) -> Publishes:
-    """Publishing at the budget's cost; some frames measure the line."""
+def _paid(voice: Voice, budget: Budget, courier: Courier, stages: Stages) -> Publishes:
+    """Publishing at the budget's cost, timed; some frames measure the line."""
     line = courier.line
 
     def publish(payload: bytes, *, first: bool, ask_broker: bool) -> bool:
         now = time.monotonic()
-        if line is None or not first or not line.wants(now):
-            size = voice.embedding(payload, ask_broker=ask_broker)
-        else:
-            answered = partial(courier.answered, line.ask(now))
-            size = voice.embedding(payload, ask_broker=ask_broker, on_accepted=answered)
-            if size == 0:
-                line.lost()
+        with stages.measure("publish"):
+            if line is None or not first or not line.wants(now):
+                size = voice.embedding(payload, ask_broker=ask_broker)
+            else:
+                answered = partial(courier.answered, line.ask(now))
+                size = voice.embedding(payload, ask_broker=ask_broker, on_accepted=answered)
+                if size == 0:
+                    line.lost()
         if size == 0:
             return False
         if first:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class Stages:
-    """Mean and greatest seconds by stage; one thread measures, another reads."""
+    """Mean and greatest seconds by stage; any thread measures, one reads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -126,6 +126,7 @@ class Stream:
         frame passes the gate in its place.
         """
         now = self._clock()
+        self.stages.add("capture", max(0.0, time.time() - frame.captured_at))
         self.looked_at += 1
         if not self.budget.allows(now):
             return None
