@@ -78,6 +78,16 @@ BENCHMARKS: Final = (
         "aiflow.bench.case_study",
     ),
     Benchmark(
+        "device",
+        "what a device costs: disk, start, memory, CPU time of a frame",
+        "aiflow.bench.device",
+    ),
+    Benchmark(
+        "triggers",
+        "triggers on words and examples against the truth of the live street, by occurrence",
+        "aiflow.bench.triggers",
+    ),
+    Benchmark(
         "qos",
         "what MQTT adds to a payload at the socket, by QoS, expiry, alias and receipts",
         "aiflow.bench.qos",
