@@ -56,6 +56,7 @@ WAN: Final = LinkSpec(None, 0.03)
 EQUAL: Final = 0.99
 """A picture matches if the captions from it have so much of the CIDEr of ours, and of the F1."""
 TRIES: Final = 25
+QUIET_S: Final = 0.5
 
 Say = Callable[[str], None]
 
@@ -207,6 +208,7 @@ def _hop_s() -> float:
         for end in ends:
             end.start()
             end.wait_connected(10.0)
+        time.sleep(QUIET_S)  # the subscription is acknowledged
         for _ in range(TRIES):
             began = time.perf_counter()
             ends[0].publish("hop", bytes(40), qos=0)
