@@ -19,7 +19,7 @@ import sys
 import threading
 import zlib
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 import numpy as np
@@ -65,6 +65,18 @@ def serve(daemon: socket.socket, ring: Ring, opens: OpensCamera) -> None:
     listener = _Listener(daemon)
     listener.start()
     try:
+        with suppress(ConnectionError):  # when the daemon does not want any more
+            _open_and_show(daemon, ring, opens, order, listener)
+    finally:
+        daemon.shutdown(socket.SHUT_RDWR)
+        listener.join()
+
+
+def _open_and_show(
+    daemon: socket.socket, ring: Ring, opens: OpensCamera, order: Order, listener: _Listener
+) -> None:
+    """Raises ConnectionError when nobody hears any more."""
+    try:
         with closing(opens(order.uri, order.fps, order.width, order.height)) as camera:
             listener.interrupts(camera)
             _say(daemon, Opened())
@@ -76,11 +88,6 @@ def serve(daemon: socket.socket, ring: Ring, opens: OpensCamera) -> None:
                 _say(daemon, Ended())
     except AiflowError as error:
         _say(daemon, Failed(str(error)))
-    except BrokenPipeError:
-        pass  # the daemon does not want any more
-    finally:
-        daemon.shutdown(socket.SHUT_RDWR)
-        listener.join()
 
 
 def _show(
@@ -106,7 +113,7 @@ def _checksum(picture: Image) -> int:
 
 
 def _say(daemon: socket.socket, message: Message) -> None:
-    """Raises BrokenPipeError when nobody hears."""
+    """Raises ConnectionError when nobody hears."""
     daemon.sendall(pack(message))
 
 
@@ -129,8 +136,9 @@ class _Listener(threading.Thread):
             camera.interrupt()
 
     def run(self) -> None:
-        while packet := self._daemon.recv(1):
-            self.slots.put(packet[0])
+        with suppress(ConnectionError):
+            while packet := self._daemon.recv(1):
+                self.slots.put(packet[0])
         self.ended = True
         self.slots.put(0)  # wakes who waits for one
         if self._camera is not None:

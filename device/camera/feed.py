@@ -19,8 +19,12 @@ class Feed:
         """Whoever serves it is given `theirs` and `memory`. Raises OSError."""
         self._connection, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.memory = shared_memory()
-        self._ring = Ring(self.memory)
-        self._connection.send(order.pack())
+        try:
+            self._ring = Ring(self.memory)
+            self._connection.send(order.pack())
+        except BaseException:
+            self.given()
+            raise
 
     def given(self) -> None:
         """The other side has its end: nothing but that keeps the connection up from now on."""

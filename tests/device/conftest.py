@@ -122,11 +122,14 @@ class CameraThread(Feed):
     def end(self, grace_s: float) -> bool:
         self.hang_up()
         self._thread.join(grace_s)
-        if self._thread.is_alive() and isinstance(self._camera, FakeCamera):
-            if self._camera.immortal:
-                return False
-            self._camera.kill()
-        self._thread.join(PATIENCE_S)
+        deadline = time.monotonic() + PATIENCE_S
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            # Again and again: it may be on its way into the read.
+            if isinstance(self._camera, FakeCamera):
+                if self._camera.immortal:
+                    return False
+                self._camera.kill()
+            self._thread.join(0.01)
         return not self._thread.is_alive()
 
     @property

@@ -97,13 +97,13 @@ def new_unit(
     monkeypatch.setattr(capture, "GRACE_S", 0.02)
     units: list[CameraUnit] = []
 
-    def make(*, enabled: bool = True) -> CameraUnit:
+    def make(*, enabled: bool = True, stall_s: float = 30.0) -> CameraUnit:
         unit = CameraUnit(
             "door",
             camera.launch,
             cast("Stream", stream),
             cast("Voice", voice),
-            limits=capture.Limits(stall_s=0.1),
+            limits=capture.Limits(stall_s=stall_s),
             counters=counters,
             on_storage_fault=storage_faults.append,
         )
@@ -153,7 +153,7 @@ def test_camera_is_closed_and_opened_by_order(
     assert voice.states == [True, False, True]
     camera.show(3)
     wait_until(lambda: voice.statuses[-1] == "online", "not online again")
-    wait_until(lambda: len(stream.frames) == 2, "no frame")
+    wait_until(lambda: len(stream.frames) >= 2, "no frame")
     assert "disabled" not in voice.statuses[voice.statuses.index("disabled") + 1 :]
 
 
@@ -182,13 +182,12 @@ def test_camera_that_hangs_is_noticed_without_anybody_asking(
     counters: Counters,
     wait_until: WaitUntil,
 ) -> None:
-    new_unit()
+    new_unit(stall_s=0.1)
     camera.show(1)
-    wait_until(lambda: voice.statuses[-1] == "online", "not online")
-    wait_until(lambda: voice.statuses[-1] == "offline", "the stall is not noticed")
+    wait_until(lambda: voice.statuses[1:] == ["online", "offline"], "the stall is not noticed")
     wait_until(lambda: camera.opened >= 2, "not opened anew")
-    camera.show(2, 3)
-    wait_until(lambda: voice.statuses[-1] == "online", "not online again")
+    # More than one: a process that is just being ended may take some with it.
+    wait_until(lambda: voice.statuses[3:4] == ["online"] or camera.show(2), "not online again")  # type: ignore[func-returns-value]
     assert counters.value("aiflow_camera_stalls_total") >= 1
 
 

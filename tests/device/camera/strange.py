@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 
+from aiflow.common.errors import CameraError
 from aiflow.device.camera import Frame, child
 
 WAY = sys.argv.pop(1)
@@ -64,6 +65,9 @@ def opens(*_: object) -> Strange:
         hang()
     if WAY == "sleeps in open":
         time.sleep(3600)
+    if WAY == "fails late in open":
+        time.sleep(0.5)
+        raise CameraError("it is not there")
     return Strange()
 
 

@@ -59,7 +59,7 @@ class Library:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> type[Library]:
     library = type("Picamera2", (Library,), {})
-    monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=library))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=library))
     return library
 
 
@@ -85,6 +85,6 @@ def test_faults_are_sentences(library: type[Library]) -> None:
 
 
 def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "picamera2", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(CameraError, match="sudo apt install python3-picamera2"):
         open_camera("picamera2:0", 20.0)

@@ -167,6 +167,25 @@ def test_camera_that_cannot_be_opened_says_why(start: Start, uri: str, words: st
     assert heard(process) is None
 
 
+def test_camera_that_fails_when_nobody_hears_any_more(
+    strange: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    process = strange("fails late in open")
+    assert process.end(PATIENCE_S)
+    assert process.fate == "its process ended with status 0"
+    assert capfd.readouterr().err == ""
+
+
+def test_what_cannot_be_started_leaves_nothing_open() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(CameraError, match="its process cannot be started: No such file"):
+            CameraProcess(Order("0", 2.0), ["/no/such/program"])
+        with pytest.raises(CameraError, match="its process cannot be started: Message too long"):
+            CameraProcess(Order("x" * 10**7, 2.0))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 @pytest.mark.parametrize("way", ["hangs in open", "sleeps in open", "hangs"])
 def test_driver_that_hangs_for_ever_is_ended(
     strange: Start, way: str, wait_until: WaitUntil
