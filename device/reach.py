@@ -62,7 +62,8 @@ class Reach:
             self._turn(lasting)
             return math.inf
         if self.why is not None:
-            heard = Why.SILENCE not in troubles or receipt_at > self._left_at
+            asks = self.why is Why.SILENCE and Why.SILENCE in troubles
+            heard = not asks or receipt_at > self._left_at
             back_s = self._return_s(now, good=heard and not troubles.keys() - NORMAL_WHILE_YOUNG)
             return min(back_s, *left_s.values(), math.inf)
         return min(left_s.values(), default=math.inf)

@@ -69,3 +69,12 @@ def test_a_question_on_its_way_is_no_trouble_until_its_answer_is_overdue(reach: 
     assert reach.update(13, {Why.UNANSWERED: 13.8}, NEVER) == pytest.approx(0.8)
     reach.update(15, {Why.UNANSWERED: 15.8}, NEVER)
     assert reach.why is None
+
+
+def test_after_a_silent_link_the_brokers_answer_is_enough(reach: Reach) -> None:
+    reach.update(10.8, {Why.UNANSWERED: 10.8}, NEVER)
+    assert reach.update(12, {Why.SILENCE: 9.0}, 8.9) == pytest.approx(2), "it may be an edge's"
+    reach.update(13.9, {Why.SILENCE: 13.5}, 13.0)
+    assert reach.why is Why.UNANSWERED
+    reach.update(15, {Why.SILENCE: 13.5}, 13.0)
+    assert reach.why is None, "receipts are gathered for a while"
