@@ -90,7 +90,7 @@ def _device_settings(plan: Plan, folder: Path) -> Mapping[str, toml.Value]:
         "device": plan.device,
         "bundle": plan.bundle,
         "mode": plan.mode,
-        "allow_images": plan.mode == "image",
+        **({"allow_images": True} if plan.mode == "image" else {}),
         "broker": _broker(plan.device_broker),
         "camera": [
             {
