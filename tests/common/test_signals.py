@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -20,3 +21,28 @@ def test_afterwards_all_is_as_it_was() -> None:
     with caught_signals():
         assert [signal.getsignal(number) for number in SIGNALS] != before
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_none_is_lost_just_before_the_wait() -> None:
+    pid, rounds = os.getpid(), 500
+    turn = threading.Barrier(2)
+
+    def kill() -> None:
+        for _ in range(rounds):
+            turn.wait(10.0)
+            os.kill(pid, signal.SIGTERM)
+
+    with caught_signals() as signals:
+        killer = threading.Thread(target=kill)
+        killer.start()
+        for _ in range(rounds):
+            turn.wait(10.0)
+            assert signals.get(timeout=5.0) == signal.SIGTERM
+        killer.join()
+
+
+def test_no_thread_is_left() -> None:
+    before = threading.active_count()
+    with caught_signals():
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
