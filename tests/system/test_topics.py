@@ -7,6 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.system.conftest import START_S, wait_until
 
 from aiflow.common.messages import Descriptor
 
@@ -25,6 +26,9 @@ def test_topics_and_json_are_those_of_the_design(system: System) -> None:
     )
     system.start()
     system.wait_for_captions(8)
+    heard = system.recorder.messages
+    wait_until(lambda: bool(heard("aiflow/demo/street/receipt")), START_S, "a receipt")
+    system.wait_for_captions(len(system.captioned()) + 4)  # whoever listens beside us has it too
     listening.terminate()
     written, _ = listening.communicate(timeout=10)
     by_topic: dict[str, list[str]] = {}
