@@ -55,16 +55,20 @@ def table(figures: Mapping[str, Any], goals: Sequence[Goal]) -> str:
         one = own[links[-1]]
         sent = number(one["uplink_bytes_mean"])
         lines.append((name, *took, sent, f"{one['cider']:.3f}", f"{one['fact_f1']:.4f}"))
-    off = median(abs(row["projected_s"] / row["latency_p50_s"] - 1) for row in rows)
-    worst = max(rows, key=lambda row: abs(row["projected_s"] / row["latency_p50_s"] - 1))
+    worst = max(rows, key=_off)
     model = (
-        f"The model's medians are {off:.0%} off in the middle, and"
-        f" {abs(worst['projected_s'] / worst['latency_p50_s'] - 1):.0%} at worst"
+        f"The model's medians are {median(map(_off, rows)):.0%} off in the middle, and"
+        f" {_off(worst):.0%} at worst"
         f" ({NAMES[worst['system']]}, {worst['link']})."
     )
     part = figures["parts_s"]
     times = [("part", "ms"), *((name, f"{1e3 * part[name]:.2f}") for name in part)]
     return "\n\n".join([markdown(lines), goal_table(goals), model, markdown(times)])
+
+
+def _off(row: Row) -> float:
+    """How far the model is from what was measured, as a share of that."""
+    return abs(float(row["projected_s"]) / float(row["latency_p50_s"]) - 1)
 
 
 def draw(figures: Mapping[str, Any], folder: Path) -> None:

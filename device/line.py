@@ -13,25 +13,14 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from aiflow.common.mean import Mean
 from aiflow.common.wire import Why
 
 ASK_EVERY_S: Final = 0.4
 PATIENCE: Final = 3.0
 """An answer is overdue after so many times the usual time, if that is longer."""
-LEARNING: Final = 0.25
-"""How much one measurement moves the mean."""
 RELIEF: Final = 0.8
 """Once too slow, the edge must be expected within this share of the deadline."""
-
-
-class Mean:
-    """A mean that forgets; None before the first measurement."""
-
-    def __init__(self) -> None:
-        self.value: float | None = None
-
-    def add(self, value: float) -> None:
-        self.value = value if self.value is None else self.value + LEARNING * (value - self.value)
 
 
 class Line:
@@ -90,7 +79,7 @@ class Line:
         """What speaks for captioning on the device, and since when; it may be in the future."""
         troubles: dict[Why, float] = {}
         if self._awaited is not None:
-            limit_s = max(self._unanswered_s, PATIENCE * (self.ack_s.value or 0.0))
+            limit_s = max(self._unanswered_s, PATIENCE * self.ack_s.known())
             troubles[Why.UNANSWERED] = self._asked_at + limit_s
         if self._is_slow():
             self._slow_since = min(self._slow_since, now)
@@ -115,4 +104,4 @@ class Line:
         if predicted_s is None:
             return False
         limit_s = self._deadline_s * (1.0 if self._slow_since == math.inf else RELIEF)
-        return predicted_s > limit_s and predicted_s > (self.own_s.value or 0.0)
+        return predicted_s > limit_s and predicted_s > self.own_s.known()

@@ -5,6 +5,8 @@ Whoever wants to send a picture needs a `Pixels`, and there is none without `all
 
 from __future__ import annotations
 
+from typing import Final
+
 import cv2
 import numpy as np
 
@@ -12,9 +14,9 @@ from aiflow.common.encoder import Image
 from aiflow.common.errors import AiflowError, ConfigError
 from aiflow.common.wire import MAX_IMAGE_BYTES
 
-ENVELOPE_BYTES = 64
+ENVELOPE_BYTES: Final = 64
 """Room for what a payload adds to its picture."""
-LEAST_QUALITY = 10
+LEAST_QUALITY: Final = 10
 
 
 class Pixels:

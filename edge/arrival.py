@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 from aiflow.common.symbols import Decoded
 from aiflow.common.wire import Context, Header, Local
@@ -40,6 +40,10 @@ class Arrival:
     """It had waited on the device before it came."""
     uplink_bytes: int
     """Of the message that carried it on the device's link, as far as that can be seen here."""
+
+    def known(self) -> dict[str, Any]:
+        """What every kind of arrival is made with, by name."""
+        return {one.name: getattr(self, one.name) for one in fields(Arrival)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

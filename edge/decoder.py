@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Final
 
 from aiflow.common.captioner import Captions, Draft, Request
+from aiflow.common.mean import Mean
 from aiflow.common.messages import REASONS, CloudReply
 from aiflow.common.metrics import Counters
 from aiflow.edge.arrival import Embedding, LocalCaption
@@ -19,9 +19,6 @@ from aiflow.edge.escalation import Escalations, Question
 from aiflow.edge.policy import Action, Judgement, decide
 from aiflow.edge.publisher import Answer, Publisher, Stages
 from aiflow.edge.refinements import Refinements
-
-LEARNING: Final = 0.25
-"""How much one frame moves the mean delay."""
 
 
 class Decoder:
@@ -44,8 +41,7 @@ class Decoder:
         self._counters = counters
         self.busy_s = 0.0
         """Time spent decoding since the start, seconds."""
-        self.delay_s = 0.0
-        """From a frame's arrival to its caption at present, seconds: a mean that forgets."""
+        self._delay_s = Mean()
 
     def caption(self, batch: Sequence[Embedding]) -> None:
         """Caption all frames of a batch and publish what comes of it.
@@ -60,11 +56,12 @@ class Decoder:
         self.busy_s += decode_s
         for frame, draft in zip(batch, drafts, strict=True):
             self._answer(frame, draft, Stages(queue=began - frame.received_at, decode=decode_s))
-            self._took(time.monotonic() - frame.received_at)
+            self._delay_s.add(time.monotonic() - frame.received_at)
 
-    def _took(self, seconds: float) -> None:
-        share = LEARNING if self.delay_s else 1.0
-        self.delay_s += share * (seconds - self.delay_s)
+    @property
+    def delay_s(self) -> float:
+        """From a frame's arrival to its caption at present, seconds; 0 before the first."""
+        return self._delay_s.known()
 
     def _answer(self, frame: Embedding, draft: Draft, stages: Stages) -> None:
         if frame.refined:

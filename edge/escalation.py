@@ -23,6 +23,7 @@ from typing import Final
 
 from aiflow.common.codec import Tables
 from aiflow.common.errors import PayloadError
+from aiflow.common.mean import Mean
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Reason
@@ -40,8 +41,6 @@ ATTEMPTS: Final = 2
 CORRELATION_BYTES: Final = 8
 REST_S: Final = (1.0, 30.0)
 """How long the cloud is left alone after it did not answer, doubling with each time in a row."""
-LEARNING: Final = 0.25
-"""How much one question moves the means."""
 ABSENT_REST_S: Final = 2.0
 """And after the broker said that nobody listens: finding out costs one message, so ask soon."""
 
@@ -102,7 +101,7 @@ class Escalations:
         self._asked: deque[float] = deque()
         self._failures = 0
         self._rest_until = float("-inf")
-        self._bytes, self._seconds = CloudState().bytes, CloudState().seconds
+        self._bytes, self._seconds = Mean(CloudState().bytes), Mean(CloudState().seconds)
 
     def state(self) -> CloudState:
         """What the policy should know at this moment."""
@@ -114,8 +113,8 @@ class Escalations:
                 len(self._pending),
                 len(self._asked),
                 max(0.0, self._rest_until - now),
-                self._bytes,
-                self._seconds,
+                self._bytes.known(),
+                self._seconds.known(),
             )
 
     def ask(self, frame: Embedding, draft: tuple[int, ...], stages: Stages) -> None:
@@ -141,8 +140,7 @@ class Escalations:
             if question is not None and answer.error is None:
                 del self._pending[question.correlation]
                 self._failures = 0
-                took_s = self._clock() - question.asked_at
-                self._seconds += LEARNING * (took_s - self._seconds)
+                self._seconds.add(self._clock() - question.asked_at)
                 self._rest_until = float("-inf")
         if question is None:
             self._counters.add("aiflow_escalation_replies_total", outcome="late")
@@ -169,7 +167,7 @@ class Escalations:
         self._alarms.after(lease_s, partial(self._lease_ended, question, attempt))
         packed = pack_escalation(request)
         with self._lock:
-            self._bytes += LEARNING * (len(packed) - self._bytes)
+            self._bytes.add(len(packed))
         sent = self._outlet.publish(
             self._pool.request_topic,
             packed,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 import cv2
@@ -19,7 +19,7 @@ from aiflow.common.codec import Tables
 from aiflow.common.encoder import Encoding, Image
 from aiflow.common.errors import PayloadMalformed
 from aiflow.common.symbols import Decoded, key_payload
-from aiflow.edge.arrival import Arrival, Embedding, Picture
+from aiflow.edge.arrival import Embedding, Picture
 
 MAX_PIXELS: Final = 4096 * 4096
 """Of a picture; more would be a bomb."""
@@ -49,7 +49,7 @@ class Eyes:
         symbols = self._encoder.encode(image).symbols
         header = replace(picture.header, layers=len(self._tables.layers))
         return Embedding(
-            **{one.name: getattr(picture, one.name) for one in fields(Arrival)},
+            **picture.known(),
             decoded=Decoded(symbols, symbols),
             header=header,
             payloads=(key_payload(header, symbols, self._tables, picture.context),),

@@ -166,47 +166,26 @@ class Receiver:
     def _hand_on(self, stream: Stream, key: FrameKey, packet: Packet, coming: _Coming) -> None:
         captured_s = (stream.key.epoch_ms + packet.captured_ms) / 1000
         received_s = time.time()
-        late = received_s - captured_s > self._late_after_s
+        known = Arrival(
+            key=key,
+            payload=coming.payload,
+            captured_s=captured_s,
+            received_s=received_s,
+            received_at=coming.received_at,
+            late=received_s - captured_s > self._late_after_s,
+            uplink_bytes=coming.uplink_bytes,
+        ).known()
         if packet.kind is Kind.LOCAL:
-            self._next.local_caption(
-                LocalCaption(
-                    key=key,
-                    payload=coming.payload,
-                    captured_s=captured_s,
-                    received_s=received_s,
-                    received_at=coming.received_at,
-                    late=late,
-                    uplink_bytes=coming.uplink_bytes,
-                    local=unpack_local(packet.body),
-                )
-            )
+            self._next.local_caption(LocalCaption(**known, local=unpack_local(packet.body)))
             return
         if packet.kind is Kind.IMAGE:
-            self._next.picture(
-                Picture(
-                    key=key,
-                    payload=coming.payload,
-                    captured_s=captured_s,
-                    received_s=received_s,
-                    received_at=coming.received_at,
-                    late=late,
-                    uplink_bytes=coming.uplink_bytes,
-                    jpeg=packet.body,
-                    header=packet.header,
-                    context=stream.context,
-                )
-            )
+            header, context = packet.header, stream.context
+            self._next.picture(Picture(**known, jpeg=packet.body, header=header, context=context))
             return
         frame = stream.take(packet, coming.payload, self._tables)
         self._next.embedding(
             Embedding(
-                key=key,
-                payload=coming.payload,
-                captured_s=captured_s,
-                received_s=received_s,
-                received_at=coming.received_at,
-                late=late,
-                uplink_bytes=coming.uplink_bytes,
+                **known,
                 decoded=frame.decoded,
                 header=frame.header,
                 payloads=frame.payloads,

@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
+from aiflow.common.mean import Mean
 from aiflow.common.mqtt import publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import RefineOrder, pack_refine_order
@@ -21,7 +22,6 @@ from aiflow.edge.policy import DeviceState
 EXPIRY_S: Final = 10
 MAX_ASKED: Final = 256
 """Most frames remembered as asked for."""
-LEARNING: Final = 0.25
 PUBACK_BYTES: Final = 4
 
 
@@ -43,7 +43,7 @@ class Refinements:
         self._minute: deque[float] = deque()
         self._asked: OrderedDict[FrameKey, tuple[float, int]] = OrderedDict()
         known = DeviceState(0)
-        self._bytes, self._seconds = known.bytes, known.seconds
+        self._bytes, self._seconds = Mean(known.bytes), Mean(known.seconds)
 
     def state(self, frame: Embedding) -> DeviceState:
         """What the policy should know of a frame's device at this moment."""
@@ -54,7 +54,9 @@ class Refinements:
         # A picture has been encoded here whole; one that was late is no news to anybody.
         wanted = not (frame.refined or frame.pictured or frame.late or frame.key in self._asked)
         missing = len(self._layers) - layers if wanted else 0
-        return DeviceState(layers, missing, len(self._minute), self._bytes, self._seconds)
+        return DeviceState(
+            layers, missing, len(self._minute), self._bytes.known(), self._seconds.known()
+        )
 
     def ask(self, frame: Embedding) -> bool:
         """Order all layers that are not here; False if the broker is away or its queue is full."""
@@ -78,8 +80,8 @@ class Refinements:
         """More layers of a frame are here: learn what they cost."""
         asked_at, size = self._asked.pop(frame.key, (None, 0))
         if asked_at is not None:
-            self._seconds += LEARNING * (self._clock() - asked_at - self._seconds)
-            self._bytes += LEARNING * (size + frame.uplink_bytes - self._bytes)
+            self._seconds.add(self._clock() - asked_at)
+            self._bytes.add(size + frame.uplink_bytes)
 
     def _here(self, frame: Embedding) -> int:
         """How many layers of a frame are at hand."""
