@@ -138,7 +138,7 @@ def _edge(one: Identity, prefix: str) -> Rules:
             f"{own}/available",
             f"{own}/stats",
             *(f"{cameras}/{leaf}" for leaf in ("receipt", "refine", "caption", "event")),
-            f"{prefix}/cloud/{one.pool}/request",
+            *_asked(one, prefix),
         ),
         # Beyond reply, descriptor and embedding: what its dashboard shows.
         read=(
@@ -151,7 +151,12 @@ def _edge(one: Identity, prefix: str) -> Rules:
 
 
 def _cloud(one: Identity, prefix: str) -> Rules:
-    return Rules(write=(f"{prefix}/edge/+/reply",), read=(f"{prefix}/cloud/{one.pool}/request",))
+    return Rules(write=(f"{prefix}/edge/+/reply",), read=_asked(one, prefix))
+
+
+def _asked(one: Identity, prefix: str) -> tuple[str, ...]:
+    """What an edge node says to a pool of cloud workers."""
+    return tuple(f"{prefix}/cloud/{one.pool}/{leaf}" for leaf in ("request", "draft"))
 
 
 def _viewer(_one: Identity, prefix: str) -> Rules:

@@ -1,6 +1,7 @@
 """Escalations in, replies out: verifies drafts and finishes captions. Knows no MQTT, opens nothing.
 
     request -> escalation -> packets -> symbols -> one batch with drafts -> replies
+                      rests of drafts, while the batch is under way -^
 
 A request that cannot be answered gets a reply with an error, so that the edge need not wait.
 """
@@ -11,8 +12,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from aiflow.cloud.drafts import Drafts
 from aiflow.common.captioner import Captions, Draft, Request
 from aiflow.common.codec import Tables
 from aiflow.common.errors import AiflowError, PayloadError
@@ -55,6 +58,7 @@ class Worker:
         coding: Coding,
         name: str,
         counters: Counters,
+        drafts: Drafts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._captions = captions
@@ -62,6 +66,7 @@ class Worker:
         self._name = name
         self._counters = counters
         self._faults = Faults(counters, "aiflow_request_errors_total", log)
+        self._drafts = drafts
         self._clock = clock
         self.busy_s = 0.0
         """Time spent decoding since the start, seconds."""
@@ -84,7 +89,9 @@ class Worker:
                     words = f"the deadline passed {late_s:.1f} s ago"
                     replies[index] = self.refusal("expired", words, waited_s)
                 else:
-                    requests[index] = Request(self._symbols(escalation), escalation.draft)
+                    draft = escalation.draft
+                    drafted = partial(self._drafts.whole, job.correlation, draft)
+                    requests[index] = Request(self._symbols(escalation), draft, drafted)
             except PayloadError as error:
                 replies[index] = self.refusal(error.reason, str(error), waited_s)
         replies |= self._finish(jobs, requests, began)
@@ -130,8 +137,9 @@ class Worker:
     def _reply(
         self, request: Request, draft: Draft, waited_s: float, compute_s: float
     ) -> CloudReply:
+        drafted = len(request.drafted() if request.drafted else request.draft)
         self._counters.add("aiflow_answered_total")
-        self._counters.add("aiflow_drafted_tokens_total", len(request.draft))
+        self._counters.add("aiflow_drafted_tokens_total", drafted)
         self._counters.add("aiflow_accepted_tokens_total", draft.accepted)
         self._counters.add("aiflow_passes_total", draft.passes)
         return CloudReply(
@@ -139,7 +147,7 @@ class Worker:
             text=draft.text[:MAX_TEXT],
             confidence=round(draft.confidence, 4),
             accepted=draft.accepted,
-            drafted=len(request.draft),
+            drafted=drafted,
             passes=draft.passes,
             seconds=CloudSeconds(queue=max(0.0, waited_s), compute=compute_s),
             worker=self._name,

@@ -46,10 +46,11 @@ class EncoderFacts(_Part):
 class Calibration(_Part):
     """Logistic map from a caption's raw confidence c to the chance that all its facts are right.
 
-    sigmoid(slope * logit(c) + intercept), as Platt scaling does it.
+    sigmoid(slope * logit(c) + intercept), as Platt scaling does it. It never falls: more doubt
+    about a caption cannot make it more trusted.
     """
 
-    slope: float = 1.0
+    slope: float = Field(default=1.0, ge=0)
     intercept: float = 0.0
 
 

@@ -1,6 +1,7 @@
 """From symbols to published captions, a batch at a time, and the decision about each.
 
     batch -> draft captions -> policy -> publish, and ask the cloud where it is worth it
+               `- doubt on the way -> ask it at once, where that is quicker
 
 Runs on the decoding thread. What it publishes and asks goes through the leaves it is given.
 """
@@ -9,15 +10,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 
-from aiflow.common.captioner import Captions, Draft, Request
+from aiflow.common.captioner import Captions, Draft, Partial, Request
 from aiflow.common.mean import Mean
 from aiflow.common.messages import REASONS, CloudReply
 from aiflow.common.metrics import Counters
 from aiflow.edge.arrival import Embedding, LocalCaption
-from aiflow.edge.escalation import Escalations, Question
-from aiflow.edge.policy import Action, Judgement, decide
+from aiflow.edge.doubt import Doubt
+from aiflow.edge.escalation import Escalations
+from aiflow.edge.policy import Action, Decision, Judgement, asked_already, decide
 from aiflow.edge.publisher import Answer, Publisher, Stages
+from aiflow.edge.question import Question
 from aiflow.edge.refinements import Refinements
 
 
@@ -49,13 +53,24 @@ class Decoder:
         Whatever the captioner raises passes through; nothing is published then.
         """
         began = time.monotonic()
-        drafts = self._captions.caption([Request(frame.decoded.symbols) for frame in batch])
+        limit = self._judgement.limits.threshold
+        doubts = [Doubt(limit, partial(self._ask_early, frame)) for frame in batch]
+        requests = [
+            Request(frame.decoded.symbols, told=doubt.told)
+            for frame, doubt in zip(batch, doubts, strict=True)
+        ]
+        try:
+            drafts = self._captions.caption(requests)
+        except Exception:
+            self._drop(doubts)
+            raise
         decode_s = time.monotonic() - began
         self._counters.add("aiflow_batches_total")
         self._counters.add("aiflow_decoded_total", len(batch))
         self.busy_s += decode_s
-        for frame, draft in zip(batch, drafts, strict=True):
-            self._answer(frame, draft, Stages(queue=began - frame.received_at, decode=decode_s))
+        for frame, draft, doubt in zip(batch, drafts, doubts, strict=True):
+            stages = Stages(queue=began - frame.received_at, decode=decode_s)
+            self._answer(frame, draft, stages, doubt)
             self._delay_s.add(time.monotonic() - frame.received_at)
 
     @property
@@ -63,11 +78,22 @@ class Decoder:
         """From a frame's arrival to its caption at present, seconds; 0 before the first."""
         return self._delay_s.known()
 
-    def _answer(self, frame: Embedding, draft: Draft, stages: Stages) -> None:
-        if frame.refined:
-            self._refinements.came(frame)
-        decision = decide(
-            draft.confidence,
+    def _ask_early(self, frame: Embedding, so_far: Partial) -> Question | None:
+        """Ask the cloud about a caption that is still being made, if that is the thing to do."""
+        if self._decide(frame, so_far.confidence).action is not Action.ESCALATE:
+            return None
+        if not self._escalations.pace.streams():
+            return None
+        return self._escalations.begin(frame, so_far.tokens)
+
+    def _drop(self, doubts: Sequence[Doubt]) -> None:
+        for doubt in doubts:
+            if doubt.question is not None:
+                self._escalations.drop(doubt.question)
+
+    def _decide(self, frame: Embedding, confidence: float) -> Decision:
+        return decide(
+            confidence,
             len(frame.payloads),
             self._judgement.limits,
             self._escalations.state(),
@@ -75,6 +101,14 @@ class Decoder:
             repairs=self._judgement.repairs,
             cloud_allowed=frame.cloud,
         )
+
+    def _answer(self, frame: Embedding, draft: Draft, stages: Stages, doubt: Doubt) -> None:
+        if frame.refined:
+            self._refinements.came(frame)
+        if doubt.question is None:
+            decision = self._decide(frame, draft.confidence)
+        else:
+            decision = asked_already(draft.confidence, self._judgement.limits)
         self._counters.add("aiflow_decisions_total", cause=decision.cause)
         escalate = decision.action is Action.ESCALATE
         answer = Answer(
@@ -87,9 +121,11 @@ class Decoder:
             update=frame.refined,
         )
         if not self._publisher.publish(frame, answer):
-            return
-        if escalate:
-            self._escalations.ask(frame, draft.tokens, stages)
+            self._drop([doubt])
+        elif doubt.question is not None:
+            self._escalations.finish(doubt.question, draft.tokens, stages)
+        elif escalate:
+            self._escalations.ask(frame, draft.tokens, stages, doubt.since)
         elif decision.action is Action.REFINE:
             self._refinements.ask(frame)
 
@@ -106,7 +142,7 @@ def local_answer(frame: LocalCaption) -> Answer:
     )
 
 
-def cloud_answer(question: Question, reply: CloudReply, cloud_s: float) -> Answer:
+def cloud_answer(question: Question, reply: CloudReply) -> Answer:
     """The cloud's caption, as the update of the one that is out."""
     return Answer(
         text=reply.text,
@@ -114,6 +150,6 @@ def cloud_answer(question: Question, reply: CloudReply, cloud_s: float) -> Answe
         tier="cloud",
         mode="cascade",
         reason=f"the cloud kept {reply.accepted} of {reply.drafted} drafted tokens",
-        stages=Stages(question.stages.queue, question.stages.decode, cloud_s),
+        stages=Stages(question.stages.queue, question.stages.decode, question.cloud_s),
         update=True,
     )

@@ -137,7 +137,7 @@ def decide(
         return Decision(
             Action.ANSWER, f"confidence {confidence:.2f} >= {limits.threshold:.2f}", "confident"
         )
-    below = f"confidence {confidence:.2f} < {limits.threshold:.2f}"
+    below = _below(confidence, limits)
     refinable = device.missing > 0 and device.asked_last_minute < limits.refines_per_minute
     hindrance = _hindrance(payloads, limits, cloud, cloud_allowed=cloud_allowed)
     if refinable:
@@ -150,6 +150,16 @@ def decide(
         why, cause = hindrance
         return Decision(Action.ANSWER, f"{below}, {why}", cause)
     return Decision(Action.ESCALATE, f"{below}, asked the cloud", "escalated")
+
+
+def asked_already(confidence: float, limits: Limits) -> Decision:
+    """The decision about a draft that was escalated while it was being made."""
+    below = _below(confidence, limits)
+    return Decision(Action.ESCALATE, f"{below}, asked the cloud at once", "escalated")
+
+
+def _below(confidence: float, limits: Limits) -> str:
+    return f"confidence {confidence:.2f} < {limits.threshold:.2f}"
 
 
 def _hindrance(

@@ -47,8 +47,8 @@ from aiflow.device.stream import Stream
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import Embedding, FrameKey, LocalCaption, Picture, StreamKey
 from aiflow.edge.custody import Custody
-from aiflow.edge.escalation import standing_alone
 from aiflow.edge.ledger import Ledger
+from aiflow.edge.question import standing_alone
 from aiflow.edge.receiver import Coding as EdgeCoding
 from aiflow.edge.receiver import Receiver
 from aiflow.edge.streams import Streams

@@ -149,7 +149,10 @@ def expected_calibration_error(
 
 
 def fit_logistic(x: NDArray[Any], right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Fit P(right) = sigmoid(slope * x + intercept) by Newton's method with a small ridge."""
+    """Fit P(right) = sigmoid(slope * x + intercept) by Newton's method with a small ridge.
+
+    Where x says the opposite of what it should, it says nothing: the share of right, slope 0.
+    """
     features = np.stack([x, np.ones_like(x)], axis=1)
     # Platt's targets: a prior of one right and one wrong caption keeps a perfect tier finite.
     positive, negative = right.sum(), (~right).sum()
@@ -163,6 +166,8 @@ def fit_logistic(x: NDArray[Any], right: NDArray[np.bool_]) -> tuple[float, floa
         weights = weights - step
         if float(np.abs(step).max()) < 1e-8:
             break
+    if weights[0] < 0:
+        return 0.0, round(float(_logit(target.mean())), 6)
     return round(float(weights[0]), 6), round(float(weights[1]), 6)
 
 

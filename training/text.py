@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from aiflow.common.captioner import END
+from aiflow.common.greedy import END
 from aiflow.common.street.grammar.phrases import INVENTORY
 
 FACT_CLASSES = ("time", "weather", "setting", "count", "colour", "kind", "motion")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aiflow.common.captioner import START
+from aiflow.common.greedy import START
 from aiflow.training.decoder import VISUAL, Decoder, DecoderShape
 from aiflow.training.progress import Bar
 from aiflow.training.recipe import DecoderRecipe

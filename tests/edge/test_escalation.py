@@ -10,8 +10,9 @@ from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
 from aiflow.edge.alarms import Alarms
-from aiflow.edge.escalation import ABSENT_REST_S, Escalations, Pool, Question
+from aiflow.edge.escalation import ABSENT_REST_S, Escalations
 from aiflow.edge.publisher import Stages
+from aiflow.edge.question import Pool, Question
 
 if TYPE_CHECKING:
     from tests.edge.conftest import Clock, FakeCamera, FakeOutlet, Sent
@@ -27,10 +28,15 @@ class Desk:
         self.outlet = outlet
         self.counters = Counters()
         self.alarms = Alarms(clock)
-        self.answers: list[tuple[Question, CloudReply, float]] = []
+        self.answers: list[tuple[Question, CloudReply]] = []
         self.escalations = Escalations(
             outlet,
-            Pool("aiflow/cloud/default/request", "aiflow/edge/edge1/reply", LEASE_S),
+            Pool(
+                "aiflow/cloud/default/request",
+                "aiflow/cloud/default/draft",
+                "aiflow/edge/edge1/reply",
+                LEASE_S,
+            ),
             tables,
             self.alarms,
             lambda *answer: self.answers.append(answer),
@@ -105,10 +111,10 @@ def test_an_answer_finds_its_question(desk: Desk, camera: FakeCamera) -> None:
     assert desk.escalations.state().pending == 2
     desk.clock.now += 0.3
     desk.reply(desk.outlet.sent[1])
-    ((question, reply, cloud_s),) = desk.answers
+    ((question, reply),) = desk.answers
     assert question.frame.key == camera.key(2)
     assert reply.text == "a white dog"
-    assert cloud_s == pytest.approx(0.3)
+    assert question.cloud_s == pytest.approx(0.3)
     assert desk.escalations.state().pending == 1
 
 

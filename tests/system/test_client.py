@@ -85,7 +85,6 @@ def test_who_comes_later_reads_again_from_the_next_key_frame(system: System) -> 
     assert len(list(islice(stream, 5))) == 5
 
 
-@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="needs mosquitto-clients")
 def test_commands_for_subscribers_print_something(system: System) -> None:
     commands = [
         line

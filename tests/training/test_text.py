@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aiflow.common.captioner import END
+from aiflow.common.greedy import END
 from aiflow.common.street.grammar import describe, phrases
 from aiflow.common.street.world import street
 from aiflow.training.text import FACT_CLASSES, build_tokenizer, encode_captions, meanings
