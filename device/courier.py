@@ -86,9 +86,8 @@ class Courier:
 
     def answered(self, asked: int, reason: Reason | None) -> None:
         """The broker's answer to a frame that had asked for one."""
-        if reason is not None and self.line is not None:
-            line = self.line
-            self._post(lambda now: line.answered(asked, now))
+        if reason is not None:
+            self._post(lambda now: self._answered(asked, now))
 
     def captioned(self, seconds: float) -> None:
         """A caption of the device's own took so long."""
@@ -128,6 +127,12 @@ class Courier:
         self._senders[camera].receipt(receipt.ranges, now)
         if self.line is not None:
             self.line.edge_s.add(receipt.delay_s)
+
+    def _answered(self, asked: int, now: float) -> None:
+        if self.line is not None and self.line.answered(asked, now):
+            # What was sent into a dead link says nothing of the edge node behind it.
+            for sender in self._senders.values():
+                sender.through(now)
 
     def _disconnected(self, now: float) -> None:
         self._peers.disconnected(now)

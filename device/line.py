@@ -55,11 +55,15 @@ class Line:
         self._awaited = self._asked
         return self._asked
 
-    def answered(self, asked: int, now: float) -> None:
-        """The broker has acknowledged it."""
-        if asked == self._awaited:
-            self._awaited = None
-            self.ack_s.add(now - self._asked_at)
+    def answered(self, asked: int, now: float) -> bool:
+        """The broker has acknowledged it; returns whether that was overdue."""
+        if asked != self._awaited:
+            return False
+        took_s, limit_s = now - self._asked_at, self._limit_s
+        self._awaited = None
+        # A link that was dead for a minute is not one that takes a minute.
+        self.ack_s.add(min(took_s, limit_s))
+        return took_s >= limit_s
 
     def lost(self) -> None:
         """The connection has ended, and with it what was asked."""
@@ -79,8 +83,7 @@ class Line:
         """What speaks for captioning on the device, and since when; it may be in the future."""
         troubles: dict[Why, float] = {}
         if self._awaited is not None:
-            limit_s = max(self._unanswered_s, PATIENCE * self.ack_s.known())
-            troubles[Why.UNANSWERED] = self._asked_at + limit_s
+            troubles[Why.UNANSWERED] = self._asked_at + self._limit_s
         if self._is_slow():
             self._slow_since = min(self._slow_since, now)
             troubles[Why.SLOW] = self._slow_since
@@ -97,6 +100,11 @@ class Line:
             "predicted_s": self.predicted_s,
         }
         return {name: round(value, 4) for name, value in measured.items() if value is not None}
+
+    @property
+    def _limit_s(self) -> float:
+        """An answer that takes so long is overdue."""
+        return max(self._unanswered_s, PATIENCE * self.ack_s.known())
 
     def _is_slow(self) -> bool:
         """Whether the edge misses the deadline, and the device is not known to be slower still."""

@@ -180,6 +180,11 @@ class Sender:
                 self._flights[sequence] = _Flight(now, attempts=0)
         self._predictor.reset()
 
+    def through(self, now: float) -> None:
+        """The broker has only now got what was sent: until now, no receipt could come."""
+        for flight in self._flights.values():
+            flight.sent_at = max(flight.sent_at, now)
+
     def silent_since(self) -> float:
         """When the first frame was sent of those sent since the last receipt; infinite if none.
 

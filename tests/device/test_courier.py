@@ -10,9 +10,11 @@ import pytest
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
+from aiflow.common.mqtt import Reason
 from aiflow.common.wire import Receipt, Why
 from aiflow.device import courier as module
 from aiflow.device.courier import MAX_POSTED, Courier
+from aiflow.device.line import Line
 from aiflow.device.reach import Patience, Reach
 from aiflow.device.sender import Sender
 
@@ -39,6 +41,9 @@ class FakeSender:
 
     def again(self, now: float) -> None:
         self.calls.append("again")
+
+    def through(self, now: float) -> None:
+        self.calls.append("through")
 
     def receipt(self, ranges: list[range], now: float) -> None:
         self.calls.append(f"receipt {ranges}")
@@ -167,6 +172,14 @@ def test_without_a_connection_or_a_node_a_camera_is_out_of_reach(
     wait_until(lambda: reach.why is Why.NO_NODE, "the node went away")
     courier.disconnected()
     wait_until(lambda: reach.why is Why.DISCONNECTED, "and the broker too")
+
+
+def test_an_answer_that_was_overdue_ends_the_silence(
+    courier: Courier, sender: FakeSender, wait_until: WaitUntil
+) -> None:
+    courier.line = line = Line(unanswered_s=0.0, deadline_s=1.0)
+    courier.answered(line.ask(time.monotonic() - 5), Reason(0, "Success"))
+    wait_until(lambda: "through" in sender.calls, "the answer says nothing")
 
 
 def test_sign_of_life_is_a_turn_without_a_fault_of_ours(

@@ -34,6 +34,21 @@ def test_an_answer_that_does_not_come_is_a_trouble_from_a_time_on(line: Line) ->
     assert line.ack_s.value == pytest.approx(0.2)
 
 
+def test_a_link_that_was_dead_is_not_taken_for_a_slow_one(line: Line) -> None:
+    measure(line, 0.1)
+    line.edge_s.add(0.0)
+    assert line.answered(line.ask(10), 19.0), "overdue"
+    assert line.ack_s.value == pytest.approx(0.1 + 0.25 * (0.8 - 0.1))
+    assert line.troubles(19) == {}
+    assert not line.answered(line.ask(20), 20.1)
+
+
+def test_a_link_that_has_become_slow_is_learned_all_the_same(line: Line) -> None:
+    for number in range(20):
+        line.answered(line.ask(10.0 * number), 10.0 * number + 3.0)
+    assert line.ack_s.value == pytest.approx(3.0, rel=0.05)
+
+
 def test_a_slow_link_gets_more_time(line: Line) -> None:
     measure(line, 0.5)
     line.ask(10)
@@ -51,11 +66,11 @@ def test_an_old_answer_says_nothing_about_a_new_question(line: Line) -> None:
 
 
 def test_nothing_is_predicted_before_everything_is_measured(line: Line) -> None:
-    measure(line, 5.0)
+    measure(line, 0.7)
     assert line.predicted_s is None
     assert line.troubles(10) == {}
     line.edge_s.add(0.5)
-    assert line.predicted_s == pytest.approx(5.5)
+    assert line.predicted_s == pytest.approx(1.2)
 
 
 def test_an_edge_that_misses_the_deadline_is_slow_until_it_keeps_it_well(line: Line) -> None:

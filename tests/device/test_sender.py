@@ -319,6 +319,8 @@ def test_silence_begins_with_the_first_frame_sent_after_a_receipt(
     store.put(3)
     sender.step(5)
     assert sender.silent_since() == 5
+    sender.through(5.5)
+    assert sender.silent_since() == 5.5
     sender.again(6)
     assert sender.silent_since() == math.inf
     sender.step(7)
