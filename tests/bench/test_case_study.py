@@ -8,9 +8,10 @@ import pytest
 
 pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
 
-from aiflow.bench import case_page, case_study
+from aiflow.bench import case_page, case_runs, case_study
 from aiflow.bench.case_model import projected_s
-from aiflow.bench.case_study import Seen, goals, observe, summary
+from aiflow.bench.case_runs import Seen, observe
+from aiflow.bench.case_study import goals, summary
 from aiflow.bench.link import LinkSpec
 from aiflow.bench.upload import Picture
 from aiflow.common.messages import Caption, CaptionBytes, Latency
@@ -59,9 +60,9 @@ def test_a_row_leaves_out_the_warm_up_and_knows_the_last_word() -> None:
     for number in range(12):
         seen.first[str(number)] = (9.0 if number < 3 else 0.1, caption(number))
         seen.last[str(number)] = (0.3, caption(number, "cloud", "update"))
-    row = summary("cascade", "25KB/s,50ms", seen)
-    assert (row["frames"], row["latency_p50_s"], row["final_p50_s"]) == (9, 0.1, 0.3)
-    assert row["tiers"] == {"cloud": 9}
+    row = summary("cascade", "25KB/s,50ms", [seen, seen])
+    assert (row["frames"], row["latency_p50_s"], row["final_p50_s"]) == (18, 0.1, 0.3)
+    assert row["tiers"] == {"cloud": 18}
     assert row["stages"] == {"decode": 0.02, "total": 0.1}
     assert row["live_f1"] is None
 
@@ -74,7 +75,7 @@ def figures() -> dict[str, Any]:
             "fact_f1": 0.99, "tiers": {"edge": 3},
         }
         for link in case_study.LINKS
-        for system in (*case_study.MODES, *case_study.UPLOADS)
+        for system in (*case_runs.MODES, *case_runs.UPLOADS)
     ]  # fmt: skip
     return {
         "rows": rows,
@@ -100,10 +101,10 @@ def test_goals_look_at_the_worst() -> None:
     [("split", None), ("cloud-jpeg", Picture(codec="jpeg", size=(160, 120), quality=50))],
 )
 def test_a_short_run(system: str, picture: Picture | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(case_study, "FRAMES", 2)
+    monkeypatch.setattr(case_runs, "WARM_UP", 1)
     monkeypatch.setattr(case_study, "WARM_UP", 1)
-    seen = observe(system, LinkSpec.parse("1.25MB/s,20ms"), picture, 3)
-    row = summary(system, "1.25MB/s,20ms", seen)
+    seen = observe(system, LinkSpec.parse("1.25MB/s,20ms"), picture, 3, frames=2)
+    row = summary(system, "1.25MB/s,20ms", [seen])
     assert row["frames"] >= 2
     assert list(row["tiers"]) == ["edge" if picture is None else "cloud"]
     assert row["live_f1"] > 0.5
