@@ -42,7 +42,7 @@ def models(patient: Patient) -> Iterator[Finding]:
     yield ok("bundle", f"{bundle.manifest.name} {bundle.id[:12]}: all {files} files are as made")
     job: dict[str, Any] = {"bundle": patient.bundle, "threads": patient.threads}
     if patient.tier == "device":
-        job |= {"what": "encoder", "runtime": patient.runtime}
+        job |= {"what": "encoder", "runtime": patient.runtime, "provider": patient.provider}
     else:
         job |= {"what": "decoder", "tier": patient.tier}
     name = patient.runtime

@@ -85,6 +85,14 @@ def test_a_sound_device_has_nothing_that_failed(
     assert not (tmp_path / "state").exists()  # nothing was changed
 
 
+def test_a_provider_that_is_not_there_is_named(
+    device: dict[str, str], examine: Callable[..., Report]
+) -> None:
+    report = examine({"provider": 'provider = "cuda"'} | device)
+    assert "and no CUDAExecutionProvider" in report.of("runtime")["seen"]
+    assert report.failed == {"runtime"}
+
+
 @pytest.mark.parametrize("tier", ["edge", "cloud"])
 def test_sound_nodes_caption_an_empty_frame(
     tier: str, mosquitto: Mosquitto, examine: Callable[..., Report], tmp_path: Path
