@@ -39,9 +39,7 @@ class Model(Protocol):
 class OnnxModel:
     """A model under onnxruntime; `providers` are its execution providers, best first."""
 
-    def __init__(
-        self, path: Path, *, threads: int = 1, providers: Sequence[str] = (CPU,)
-    ) -> None:
+    def __init__(self, path: Path, *, threads: int = 1, providers: Sequence[str] = (CPU,)) -> None:
         """Raises RuntimeUnavailable, also where one of `providers` cannot be had.
 
         Left to itself onnxruntime would go on without it, on the CPU, and nobody would know.
@@ -110,7 +108,8 @@ def load_encoder(
 ) -> Model:
     """Load the bundle's encoder: image uint8 (1, H, W, 3) BGR -> latent float32 (1, K, D)."""
     if runtime == "onnx":
-        return OnnxModel(bundle.file("encoder_onnx"), threads=threads, providers=PROVIDERS[provider])
+        path = bundle.file("encoder_onnx")
+        return OnnxModel(path, threads=threads, providers=PROVIDERS[provider])
     if runtime == "litert":
         return LiteRtModel(bundle.file("encoder_tflite"), threads=threads)
     raise RuntimeUnavailable(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")

@@ -119,7 +119,7 @@ def test_a_provider_whose_libraries_are_missing_is_refused(
 
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: PROVIDERS["tensorrt"])
     monkeypatch.setattr("onnxruntime.InferenceSession", Session)
-    with pytest.raises(RuntimeUnavailable, match="could load CUDA.*, and no TensorrtExecution"):
+    with pytest.raises(RuntimeUnavailable, match=r"could load CUDA.*, and no TensorrtExecution"):
         load_encoder(_bundle(folder), provider="tensorrt")
 
 

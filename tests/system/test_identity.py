@@ -346,6 +346,19 @@ def test_a_device_writes_its_own_topics_only(
         }
 
 
+def test_what_is_refused_without_a_word_is_heard_by_nobody(connect: NewSession) -> None:
+    yard, porch = connect("device/yard"), connect("device/porch")
+    viewer, heard = connect("viewer/hall"), Heard()
+    topic = "aiflow/porch/door/event"
+    viewer.subscribe(topic, 1, heard)
+    wait_until(lambda: answer(porch, topic, b"own") == "Success (0x00)", "nobody listens")
+    assert yard.publish(topic, b"forged", qos=0)
+    assert answer(yard, topic, b"forged too") == "Not authorized (0x87)"
+    answer(porch, topic, b"last")
+    wait_until(lambda: (topic, b"last") in heard.messages, "the viewer hears nothing")
+    assert {payload for _, payload in heard.messages} == {b"own", b"last"}
+
+
 def test_a_device_reads_its_own_orders_only(connect: NewSession) -> None:
     # Mosquitto grants every subscription, and looks at the rules when it delivers.
     porch, yard, edge = connect("device/porch"), connect("device/yard"), connect("edge/edge1")
