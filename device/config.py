@@ -42,6 +42,11 @@ class CameraConfig(Section):
     reopen_frozen: bool = Field(
         default=True, description="whether a camera is opened anew, once, when its view has frozen"
     )
+    snapshot_every_s: Annotated[float, Field(ge=1, le=86_400)] | None = Field(
+        default=None,
+        description="a small picture of a captioned frame for people to see, as in Home Assistant, "
+        "at most one in so many seconds, if allow_images; unset, none",
+    )
     budget_bytes_s: Annotated[float, Field(ge=1)] | None = Field(
         default=None,
         description="bytes a second that it may cost on average, MQTT and receipts included; "
@@ -225,7 +230,8 @@ class DeviceConfig(Section):
         "node needs the same key",
     )
     allow_images: bool = Field(
-        default=False, description="whether pixels may leave the device; only mode image sends them"
+        default=False,
+        description="whether pixels may leave the device: in mode image, and as snapshots",
     )
     image: ImageConfig = Field(default=ImageConfig(), description="pictures of mode image")
     metrics: Metrics = Field(default=Metrics(), description="whether Prometheus may read figures")
