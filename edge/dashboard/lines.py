@@ -109,7 +109,7 @@ class Lines:
         return [self._lines[id_].to_json() for id_ in changed]
 
     def shares(self) -> dict[str, object]:
-        """Over all lines: how many by tier, mode and trigger; latencies by stage, p50 and p95, ms."""
+        """Over all lines: how many by tier, mode, trigger; p50 and p95 of each stage, in ms."""
         captions = [line.caption for line in self._lines.values()]
         live = [caption.latency_s for caption in captions if not caption.late]
         latency = {

@@ -96,7 +96,8 @@ def test_a_trigger_without_its_caption_is_no_line(board: Board, caption: MakeCap
 def test_marks_are_bounded(board: Board, caption: MakeCaption) -> None:
     event(board, *map(caption, range(20)))
     event(board, *(fired(caption(n), f"{n}.{name}") for n in range(20) for name in range(12)))
-    assert {len(line["triggers"]) for line in board.lines()} == {MAX_TRIGGERS}
+    lines: Any = board.lines()
+    assert {len(line["triggers"]) for line in lines} == {MAX_TRIGGERS}
     assert len(state(board)["shares"]["triggers"]) == MAX_NAMES
     board.changes()
     event(board, fired(caption(1), "one more"))
