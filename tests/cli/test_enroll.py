@@ -274,12 +274,17 @@ def test_rules_of_the_owner_are_kept(enroll: Enroll, folder: Path) -> None:
     assert (folder / "broker" / "acl").read_text().endswith("user me\ntopic read #\n")
 
 
-def test_the_commands_of_the_security_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name, least", [("security.md", 10), ("raspberry-pi.md", 4)])
+def test_the_commands_of_the_pages(
+    name: str,
+    least: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    page = Path(__file__).parents[2] / "docs" / "security.md"
+    page = Path(__file__).parents[2] / "docs" / name
     commands = re.findall(r"^aiflow (enroll .+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(commands) >= 8
+    assert len(commands) >= least
     monkeypatch.chdir(tmp_path)
     assert [run(command.split()) for command in commands] == [0] * len(commands)
     assert (tmp_path / "aiflow-authority" / "broker" / "acl").exists()
