@@ -6,7 +6,8 @@
     <role>/<name>/          goes to that machine: ca.crt, client.crt, client.key
 
 Keys and certificates are written once. `register.json`, `broker/acl` and `broker/crl.pem` are
-written anew by each change. Whatever cannot be done is a ConfigError.
+written anew by each change, and one line of `broker/mosquitto.conf` when pictures come or go.
+Whatever cannot be done is a ConfigError.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Authority:
         self.folder = folder
         self._register = register
         self._signer = signer
+        self.resized = False
+        """The broker's greatest packet has changed, which takes a restart of it."""
 
     @property
     def prefix(self) -> str:
@@ -115,8 +118,27 @@ class Authority:
         self._save(self._register.model_copy(update={"broker": facts}))
         return folder
 
+    def allow_pictures(self, device: str, *, allowed: bool) -> None:
+        """Whether an enrolled device may send pictures from now on."""
+        entry = self._found(device, "device")
+        identity = entry.identity.model_copy(update={"pictures": allowed})
+        self._exchange(entry, entry.model_copy(update={"identity": identity}))
+
     def revoke(self, name: str, role: Role | None) -> tuple[Entry, Path]:
         """Let one identity in no more; returns it, and where its files were moved to."""
+        entry = self._found(name, role)
+        now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+        revoked = entry.model_copy(update={"revoked": now})
+        self._exchange(entry, revoked)
+        identity = revoked.identity
+        folder = self.folder / identity.role / identity.label
+        aside = folder.with_name(f"{folder.name}.revoked-{revoked.serial[:8]}")
+        if folder.exists():
+            private_files.move(folder, aside)
+        return revoked, aside
+
+    def _found(self, name: str, role: Role | None) -> Entry:
+        """The valid entry of that name."""
         found = [
             entry
             for entry in self._valid()
@@ -128,16 +150,11 @@ class Authority:
         if len(found) > 1:
             who = " and ".join(f"{one.identity.role} {one.identity.label}" for one in found)
             raise ConfigError(f"{name!r} may be {who}; say which with --role, or by the last name")
-        now = dt.datetime.now(dt.UTC).replace(microsecond=0)
-        revoked = found[0].model_copy(update={"revoked": now})
-        issued = tuple(revoked if entry is found[0] else entry for entry in self.entries)
+        return found[0]
+
+    def _exchange(self, old: Entry, new: Entry) -> None:
+        issued = tuple(new if entry is old else entry for entry in self.entries)
         self._save(self._register.model_copy(update={"issued": issued}))
-        identity = revoked.identity
-        folder = self.folder / identity.role / identity.label
-        aside = folder.with_name(f"{folder.name}.revoked-{revoked.serial[:8]}")
-        if folder.exists():
-            private_files.move(folder, aside)
-        return revoked, aside
 
     def _valid(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.revoked is None]
@@ -169,6 +186,18 @@ class Authority:
         ]
         crl = self._signer.revocations(revoked)
         private_files.replace(folder / broker_files.REVOKED, crl, PUBLIC)
+        self._bound_packets(folder / broker_files.CONFIGURATION)
+
+    def _bound_packets(self, path: Path) -> None:
+        """Room for pictures while a device may send some. The file may be at the broker only."""
+        if not path.exists():
+            return
+        before = private_files.read(path).decode(errors="surrogateescape")
+        pictures = any(entry.identity.pictures for entry in self._valid())
+        after = broker_files.with_packet_size(before, pictures=pictures)
+        if after != before:
+            private_files.replace(path, after.encode(errors="surrogateescape"), PUBLIC)
+            self.resized = True
 
 
 def create(folder: Path, prefix: str, days: int) -> None:

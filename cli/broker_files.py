@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from aiflow.common.messages import MAX_MESSAGE_BYTES
 from aiflow.common.mqtt_link import MAX_ALIASES
+from aiflow.common.wire import MAX_IMAGE_BYTES
 
 MAX_PACKET_BYTES: Final = MAX_MESSAGE_BYTES + 1024
-"""The greatest message that any tier reads, its topic and properties."""
+"""The greatest message that any tier reads, its topic and properties,"""
+MAX_PICTURE_PACKET_BYTES: Final = MAX_IMAGE_BYTES + 1024
+"""and the same where a device may send pictures."""
 
 AUTHORITY: Final = "ca.crt"
 CERTIFICATE: Final = "broker.crt"
@@ -32,10 +36,18 @@ class BrokerFacts(BaseModel):
     state: str
 
 
+def with_packet_size(configuration: str, *, pictures: bool) -> str:
+    """A mosquitto.conf of ours with the packet size that it takes; a size of the owner's stays."""
+    ours = (MAX_PACKET_BYTES, MAX_PICTURE_PACKET_BYTES)
+    line = rf"^max_packet_size ({'|'.join(map(str, ours))})$"
+    return re.sub(line, f"max_packet_size {ours[pictures]}", configuration, flags=re.MULTILINE)
+
+
 def configuration(facts: BrokerFacts) -> str:
     """The whole of mosquitto.conf: it replaces one, and includes none."""
     return f"""\
-# Written once by `aiflow enroll broker`; yours to change.
+# Written once by `aiflow enroll broker`; yours to change. `aiflow enroll` itself changes one line
+# in it, max_packet_size, when devices may send pictures.
 # After a change of {ACCESS}, {REVOKED} or a certificate:   sudo systemctl reload mosquitto
 # (or kill -HUP). After a change of this file: restart.
 

@@ -33,6 +33,7 @@ class Patient:
     bundle: str = "street"
     runtime: str = "onnx"
     threads: int = 1
+    provider: str = "cpu"
     broker: Broker = field(default_factory=Broker)
     cameras: tuple[CameraConfig, ...] = ()
     store: Path | None = None
@@ -58,6 +59,7 @@ def patient(tier: str, path: Path | None, *, installed: bool) -> Patient:
                 bundle=config.bundle,
                 runtime=config.runtime,
                 threads=config.threads,
+                provider=config.provider,
                 broker=config.broker,
                 cameras=config.camera,
                 store=store,

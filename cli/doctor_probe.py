@@ -97,14 +97,14 @@ def _camera(uri: str, fps: float, width: int | None, height: int | None) -> Fact
     return {"width": columns, "height": rows, "brightness": float(frame.image.mean())}
 
 
-def _encoder(bundle: str, runtime: str, threads: int) -> Facts:
+def _encoder(bundle: str, runtime: str, threads: int, provider: str) -> Facts:
     import numpy as np
 
     from aiflow.common.bundle import Bundle
     from aiflow.common.encoder import Encoder
 
     opened = Bundle.open(bundle)
-    encoder = Encoder.load(opened, runtime, threads)
+    encoder = Encoder.load(opened, runtime, threads, provider)
     width, height = opened.input_size
     began = time.perf_counter()
     encoder.encode(np.full((height, width, 3), GREY, np.uint8))

@@ -19,6 +19,8 @@ from aiflow.device.config import CameraConfig
 CAMERA_S: Final = 20.0
 """To load the driver, open the camera and get a frame. OpenCV's own limits are below it."""
 MODEL_S: Final = 60.0
+UNSHARED: Final = frozenset({"device", "picamera2", "gstreamer"})
+"""Cameras that one process at a time may have."""
 DARK: Final = 2.0
 """Mean of 0 to 255 below which a picture is black."""
 
@@ -42,7 +44,7 @@ def models(patient: Patient) -> Iterator[Finding]:
     yield ok("bundle", f"{bundle.manifest.name} {bundle.id[:12]}: all {files} files are as made")
     job: dict[str, Any] = {"bundle": patient.bundle, "threads": patient.threads}
     if patient.tier == "device":
-        job |= {"what": "encoder", "runtime": patient.runtime}
+        job |= {"what": "encoder", "runtime": patient.runtime, "provider": patient.provider}
     else:
         job |= {"what": "decoder", "tier": patient.tier}
     name = patient.runtime
@@ -62,14 +64,14 @@ def cameras(patient: Patient) -> Iterator[Finding]:
         if source.origin == "device":
             node = Path(f"/dev/video{source.target}" if source.target.isdigit() else source.target)
             yield from doctor_machine.groups([node], patient.user)
-            if patient.running:
-                yield warning(
-                    "camera",
-                    f"{named} was not opened: the running daemon has it",
-                    "its status line says whether it is online; or stop it, and ask again",
-                )
-                continue
-        yield _camera(camera, named)
+        if patient.running and source.origin in UNSHARED:
+            yield warning(
+                "camera",
+                f"{named} was not opened: the running daemon has it",
+                "its status line says whether it is online; or stop it, and ask again",
+            )
+        else:
+            yield _camera(camera, named)
 
 
 def _camera(camera: CameraConfig, named: str) -> Finding:

@@ -27,6 +27,7 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 RELOAD: Final = "sudo systemctl reload mosquitto"
+RESTART: Final = "sudo systemctl restart mosquitto"
 _CONFIGURED_BY: Final = {"viewer": "watch", "operator": "watch"}
 """Whose TOML file it is, where that is not called as the role."""
 
@@ -56,7 +57,7 @@ def broker(
     _say("", f"sudo chown -R mosquitto: {facts.at}")
     conf = f"/etc/mosquitto/{broker_files.CONFIGURATION}"
     _say("", f"sudo cp -b {facts.at}/{broker_files.CONFIGURATION} {conf}   # the old one: {conf}~")
-    _say("", "sudo systemctl restart mosquitto")
+    _say("", RESTART)
     _say("", f"then: aiflow enroll edge NAME, aiflow enroll device NAME{_dir(folder)}")
 
 
@@ -66,7 +67,7 @@ def enrol(folder: Path, identity: Identity, *, days: int) -> None:
         made = work.issue(identity, days)
         settings = toml.text(_settings(work, identity)).strip()
         name = identity.common_name(work.prefix)
-        has_broker = work.broker is not None
+        has_broker, resized = work.broker is not None, work.resized
     target = _target(identity.role)
     _say("wrote", f"{made}/: certificate of {name}, its key (mode 0600), and the authority's")
     _say("next", f"copy that folder to its machine as {target}, keep no other copy of the key;")
@@ -75,7 +76,7 @@ def enrol(folder: Path, identity: Identity, *, days: int) -> None:
     _say("", f"in its {_CONFIGURED_BY.get(identity.role, identity.role)}.toml:")
     print("\n" + settings + "\n")
     if has_broker:
-        _tell_broker(folder)
+        _tell_broker(folder, resized=resized)
     else:
         _say("then", f"aiflow enroll broker --host NAME{_dir(folder)}: there is none yet")
 
@@ -85,11 +86,23 @@ def revoke(folder: Path, name: str, role: Role | None) -> None:
     with authority.opened(folder) as work:
         entry, aside = work.revoke(name, role)
         common_name = entry.identity.common_name(work.prefix)
-        has_broker = work.broker is not None
+        has_broker, resized = work.broker is not None, work.resized
     _say("revoked", f"{common_name}, serial {entry.serial}; its files are now {aside}/")
     if has_broker:
-        _tell_broker(folder)
+        _tell_broker(folder, resized=resized)
         _say("", "only then: an open connection can do nothing any more, and none can be opened")
+
+
+def pictures(folder: Path, device: str, *, allowed: bool) -> None:
+    """Let a device that is enrolled send pictures, or no more."""
+    with authority.opened(folder) as work:
+        work.allow_pictures(device, allowed=allowed)
+        has_broker, resized = work.broker is not None, work.resized
+    _say("allowed" if allowed else "barred", f"pictures of device {device}, once the broker knows")
+    if has_broker:
+        _tell_broker(folder, resized=resized)
+    if allowed:
+        _say("next", "on the device: allow_images = true, and what sends them (docs/security.md)")
 
 
 def show(folder: Path) -> None:
@@ -104,7 +117,9 @@ def show(folder: Path) -> None:
         elif entry.until < now:
             state = f"ended {entry.until:%Y-%m-%d}"
         identity = entry.identity
-        print(f"{identity.role:9} {identity.label:24} {state:19} {identity.common_name(prefix)}")
+        may = ", pictures" if identity.pictures else ""
+        name = identity.common_name(prefix)
+        print(f"{identity.role:9} {identity.label:24} {state:19} {name}{may}")
     if not entries:
         _say("nobody", f"is enrolled yet: aiflow enroll device NAME{_dir(folder)}")
 
@@ -135,10 +150,14 @@ def _target(role: Role) -> str:
     return f"/etc/aiflow/{role}"
 
 
-def _tell_broker(folder: Path) -> None:
+def _tell_broker(folder: Path, *, resized: bool) -> None:
     names = f"{broker_files.ACCESS} and {broker_files.REVOKED}"
     _say("rewrote", f"{folder / 'broker'}/: {names}; copy both to the broker, and there:")
     _say("", RELOAD)
+    if resized:
+        name = broker_files.CONFIGURATION
+        _say("rewrote", f"{folder / 'broker' / name}: max_packet_size only; set the same in that")
+        _say("", f"of the broker (or copy it), and there: {RESTART}")
 
 
 def _own_hosts() -> tuple[str, ...]:

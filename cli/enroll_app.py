@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 if TYPE_CHECKING:
-    from aiflow.cli.identities import Role
+    from aiflow.cli.identities import Identity
 
 FOLDER: Final = Path("aiflow-authority")
 
@@ -81,14 +81,22 @@ def enroll_broker(
 
 @enroll_app.command("device")
 def enroll_device(
-    name: NameArgument, days: DaysOption = CLIENT_DAYS, folder: DirOption = FOLDER
+    *,
+    name: NameArgument,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Let it send pictures: snapshots, and mode image.")
+    ] = False,
+    days: DaysOption = CLIENT_DAYS,
+    folder: DirOption = FOLDER,
 ) -> None:
     """Certify a device: it writes its own topics only, and reads its own orders only.
 
     \b
         aiflow enroll device porch
     """
-    _enrol(folder, "device", name, None, days)
+    from aiflow.cli.identities import Identity
+
+    _enrol(folder, Identity(role="device", name=name, pictures=pictures), days)
 
 
 @enroll_app.command("edge")
@@ -103,7 +111,9 @@ def enroll_edge(
     \b
         aiflow enroll edge edge1
     """
-    _enrol(folder, "edge", name, pool, days)
+    from aiflow.cli.identities import Identity
+
+    _enrol(folder, Identity(role="edge", name=name, pool=pool), days)
 
 
 @enroll_app.command("cloud")
@@ -118,7 +128,9 @@ def enroll_cloud(
     \b
         aiflow enroll cloud worker1 --pool default
     """
-    _enrol(folder, "cloud", name, pool, days)
+    from aiflow.cli.identities import Identity
+
+    _enrol(folder, Identity(role="cloud", name=name, pool=pool), days)
 
 
 @enroll_app.command("viewer")
@@ -130,7 +142,9 @@ def enroll_viewer(
     \b
         aiflow enroll viewer hall
     """
-    _enrol(folder, "viewer", name, None, days)
+    from aiflow.cli.identities import Identity
+
+    _enrol(folder, Identity(role="viewer", name=name), days)
 
 
 @enroll_app.command("operator")
@@ -142,7 +156,30 @@ def enroll_operator(
     \b
         aiflow enroll operator janitor
     """
-    _enrol(folder, "operator", name, None, days)
+    from aiflow.cli.identities import Identity
+
+    _enrol(folder, Identity(role="operator", name=name), days)
+
+
+@enroll_app.command("pictures")
+def enroll_pictures(
+    *,
+    name: NameArgument,
+    off: Annotated[bool, typer.Option("--off", help="Bar them again.")] = False,
+    folder: DirOption = FOLDER,
+) -> None:
+    """Let a device that is enrolled send pictures, which the rules bar otherwise.
+
+    Rewrites the broker's files, also those of a site that an earlier version has set up. The device
+    itself sends none before its own configuration allows it as well.
+
+    \b
+        aiflow enroll pictures porch
+        aiflow enroll pictures porch --off
+    """
+    from aiflow.cli import enroll
+
+    enroll.pictures(folder, name, allowed=not off)
 
 
 @enroll_app.command("revoke")
@@ -172,8 +209,7 @@ def enroll_list(folder: DirOption = FOLDER) -> None:
     enroll.show(folder)
 
 
-def _enrol(folder: Path, role: Role, name: str, pool: str | None, days: int) -> None:
+def _enrol(folder: Path, identity: Identity, days: int) -> None:
     from aiflow.cli import enroll
-    from aiflow.cli.identities import Identity
 
-    enroll.enrol(folder, Identity(role=role, name=name, pool=pool), days=days)
+    enroll.enrol(folder, identity, days=days)

@@ -32,6 +32,8 @@ SAYS: Final = (
     "enabled/state",
 )
 """What a device writes of a camera: captions too, where it has no edge node."""
+SHOWS: Final = ("image", "snapshot")
+"""What else it writes of a camera if it may send pictures."""
 ORDERS: Final = ("receipt", "refine", "enabled/set")
 """What it reads of it."""
 HOME_ASSISTANT: Final = "homeassistant"
@@ -42,13 +44,17 @@ _KINDS: Final[Mapping[Role, NameKind]] = {"device": "device", "edge": "node"}
 
 
 class Identity(BaseModel):
-    """Who a certificate is for; `pool` is that of a cloud worker, or the one that an edge asks."""
+    """Who a certificate is for; `pool` is that of a cloud worker, or the one that an edge asks.
+
+    `pictures`: a device that may send some.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Role
     name: str
     pool: str | None = None
+    pictures: bool = False
 
     @property
     def label(self) -> str:
@@ -119,7 +125,7 @@ def _device(one: Identity, prefix: str) -> Rules:
         write=(
             f"{own}/available",
             f"{own}/stats",
-            *(f"{own}/+/{leaf}" for leaf in SAYS),
+            *(f"{own}/+/{leaf}" for leaf in (*SAYS, *(SHOWS if one.pictures else ()))),
             discovery,
         ),
         read=(
@@ -140,10 +146,10 @@ def _edge(one: Identity, prefix: str) -> Rules:
             *(f"{cameras}/{leaf}" for leaf in ("receipt", "refine", "caption", "event")),
             *_asked(one, prefix),
         ),
-        # Beyond reply, descriptor and embedding: what its dashboard shows.
+        # Beyond reply, descriptor, embedding and image: what its dashboard shows.
         read=(
             f"{own}/reply",
-            *(f"{cameras}/{leaf}" for leaf in ("descriptor", "embedding")),
+            *(f"{cameras}/{leaf}" for leaf in ("descriptor", "embedding", "image")),
             *(f"{cameras}/{leaf}" for leaf in ("status", "event", "enabled/state")),
             *_daemons(prefix),
         ),
@@ -175,7 +181,11 @@ def _operator(one: Identity, prefix: str) -> Rules:
     """A person, or Home Assistant."""
     return Rules(
         write=(f"{prefix}/+/+/enabled/set", f"{HOME_ASSISTANT}/status"),
-        read=(*_viewer(one, prefix).read, discovery_topic(HOME_ASSISTANT, "+")),
+        read=(
+            *_viewer(one, prefix).read,
+            f"{prefix}/+/+/snapshot",
+            discovery_topic(HOME_ASSISTANT, "+"),
+        ),
     )
 
 

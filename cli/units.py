@@ -43,6 +43,7 @@ def unit(tier: str, program: Sequence[str], ports: Sequence[int] = ()) -> str:
 Description={DESCRIPTIONS[tier]}
 # It waits for network, broker and cameras by itself; this only spares it the first attempts.
 After=network.target mosquitto.service
+{_MODULES if tier == "device" else ""}\
 # Tried again for ever: nobody may be there to start it by hand.
 StartLimitIntervalSec=0
 
@@ -148,6 +149,13 @@ SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 # MQTT and network cameras, and sockets of this machine. Which addresses is left to you.
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+"""
+
+_MODULES: Final = """\
+# Kinds of devices are allowed by name below, and the kernel knows a name with its module only: a
+# camera that is plugged in later would be refused until the next start.
+Wants=modprobe@videodev.service
+After=modprobe@videodev.service
 """
 
 _DEVICES: Final = """\

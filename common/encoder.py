@@ -41,9 +41,15 @@ class Encoder:
         self._turn = threading.Lock()  # not every runtime may be called by two threads at once
 
     @classmethod
-    def load(cls, bundle: Bundle, runtime: str = "onnx", threads: int = 1) -> Self:
+    def load(
+        cls,
+        bundle: Bundle,
+        runtime: str = "onnx",
+        threads: int = 1,
+        provider: str = "cpu",
+    ) -> Self:
         """Raises RuntimeUnavailable or BundleInvalid."""
-        model = load_encoder(bundle, runtime, threads)
+        model = load_encoder(bundle, runtime, threads, provider)
         encoder = cls(model, bundle.input_size, bundle.levels)
         width, height = bundle.input_size
         # The first run is slow: let it not be a frame's. It also shows whether the shapes fit.

@@ -6,10 +6,10 @@ needs more than numpy and the runtime itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from aiflow.common.bundle import Bundle
 
 RUNTIMES = ("onnx", "litert")
+CPU: Final = "CPUExecutionProvider"
+"""The execution provider that every onnxruntime has."""
+PROVIDERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "cpu": (CPU,),
+    "cuda": ("CUDAExecutionProvider", CPU),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", CPU),
+}
+"""By the words of a configuration: what computes, and what takes over what it cannot."""
 
 
 class Model(Protocol):
@@ -31,16 +39,18 @@ class Model(Protocol):
 class OnnxModel:
     """A model under onnxruntime; `providers` are its execution providers, best first."""
 
-    def __init__(
-        self, path: Path, *, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)
-    ) -> None:
-        """Raises RuntimeUnavailable."""
+    def __init__(self, path: Path, *, threads: int = 1, providers: Sequence[str] = (CPU,)) -> None:
+        """Raises RuntimeUnavailable, also where one of `providers` cannot be had.
+
+        Left to itself onnxruntime would go on without it, on the CPU, and nobody would know.
+        """
         try:
             import onnxruntime as ort  # noqa: PLC0415
         except ImportError as exc:
             raise RuntimeUnavailable(
                 "runtime onnx needs onnxruntime (pip install onnxruntime)"
             ) from exc
+        _require(providers, ort.get_available_providers(), "has")
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -51,6 +61,7 @@ class OnnxModel:
             self._session = ort.InferenceSession(str(path), options, providers=list(providers))
         except Exception as exc:  # onnxruntime raises a family of its own, without a common base
             raise RuntimeUnavailable(f"onnxruntime refuses {path}: {exc}") from exc
+        _require(providers, self._session.get_providers(), "could load")
         self._inputs = [node.name for node in self._session.get_inputs()]
 
     def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
@@ -93,14 +104,25 @@ def load_encoder(
     bundle: Bundle,
     runtime: str = "onnx",
     threads: int = 1,
-    providers: Sequence[str] = ("CPUExecutionProvider",),
+    provider: str = "cpu",
 ) -> Model:
     """Load the bundle's encoder: image uint8 (1, H, W, 3) BGR -> latent float32 (1, K, D)."""
     if runtime == "onnx":
-        return OnnxModel(bundle.file("encoder_onnx"), threads=threads, providers=providers)
+        path = bundle.file("encoder_onnx")
+        return OnnxModel(path, threads=threads, providers=PROVIDERS[provider])
     if runtime == "litert":
         return LiteRtModel(bundle.file("encoder_tflite"), threads=threads)
     raise RuntimeUnavailable(f"no runtime {runtime!r}; there are {', '.join(RUNTIMES)}")
+
+
+def _require(wanted: Sequence[str], there: Sequence[str], what: str) -> None:
+    """Raises RuntimeUnavailable for the first provider that is wanted and not there."""
+    for name in wanted:
+        if name not in there:
+            raise RuntimeUnavailable(
+                f"this onnxruntime {what} {', '.join(there)}, and no {name}; correct `provider`, "
+                "or install a build with it and its libraries (docs/jetson.md)"
+            )
 
 
 def _interpreter_module() -> ModuleType:

@@ -3,8 +3,8 @@
     <prefix>/<device>/available                      online / offline (will)
     <prefix>/<device>/stats
     <prefix>/<device>/<camera>/<leaf>                leaf: status, descriptor, embedding, image,
-                                                     refine, receipt, caption, event,
-                                                     enabled/set, enabled/state
+                                                     snapshot, refine, receipt, caption,
+                                                     event, enabled/set, enabled/state
     <prefix>/edge/<node>/available|stats|reply
     <prefix>/cloud/<pool>/request|draft
     $share/<pool>/<prefix>/cloud/<pool>/request      the same, taken by one worker each
@@ -29,6 +29,7 @@ CAMERA_LEAVES: Final = frozenset(
         "descriptor",
         "embedding",
         "image",
+        "snapshot",
         "refine",
         "receipt",
         "caption",
@@ -111,6 +112,9 @@ class Topics:
 
     def image(self, device: str, camera: str) -> str:
         return self._camera(device, camera, "image")
+
+    def snapshot(self, device: str, camera: str) -> str:
+        return self._camera(device, camera, "snapshot")
 
     def refine(self, device: str, camera: str) -> str:
         return self._camera(device, camera, "refine")

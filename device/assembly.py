@@ -37,6 +37,7 @@ from aiflow.device.predictor import Predictor
 from aiflow.device.reach import Patience, Reach
 from aiflow.device.sender import Publishes, Sender, Tells
 from aiflow.device.shelf import Shelf
+from aiflow.device.snapshots import Snapshots
 from aiflow.device.stages import Stages
 from aiflow.device.stream import Coding, Encodes, Stream
 from aiflow.device.unit import CameraUnit
@@ -114,6 +115,7 @@ class Assembly:
             partial(launch, camera),
             stream,
             voice,
+            snapshots=_snapshots(camera, voice, allowed=self._config.allow_images),
             limits=_limits(camera),
             counters=self._counters,
             on_storage_fault=on_storage_fault,
@@ -257,7 +259,13 @@ def _nano(config: DeviceConfig, bundle: Bundle) -> Nano | None:
 def _pixels(config: DeviceConfig) -> Pixels | None:
     if config.mode != "image":
         return None
-    return Pixels(allowed=config.allow_images, **config.image.model_dump())
+    return Pixels(allowed=config.allow_images, what="mode = image", **config.image.model_dump())
+
+
+def _snapshots(camera: CameraConfig, voice: Voice, *, allowed: bool) -> Snapshots | None:
+    if camera.snapshot_every_s is None:
+        return None
+    return Snapshots(camera.name, camera.snapshot_every_s, voice.snapshot, allowed=allowed)
 
 
 def _fallback(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from aiflow.common.config import Broker, Metrics, Section, fit_name, hex_key, state_file
 from aiflow.common.errors import ConfigError
@@ -41,6 +41,11 @@ class CameraConfig(Section):
     )
     reopen_frozen: bool = Field(
         default=True, description="whether a camera is opened anew, once, when its view has frozen"
+    )
+    snapshot_every_s: Annotated[float, Field(ge=1, le=86_400)] | None = Field(
+        default=None,
+        description="a small picture of a captioned frame for people to see, as in Home Assistant, "
+        "at most one in so many seconds, if allow_images; unset, none",
     )
     budget_bytes_s: Annotated[float, Field(ge=1)] | None = Field(
         default=None,
@@ -195,6 +200,9 @@ class DeviceConfig(Section):
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
         default=1, description="processor threads for the encoder"
     )
+    provider: Literal["cpu", "cuda", "tensorrt"] = Field(
+        default="cpu", description="where runtime onnx computes, if its build and the board have it"
+    )
     layers: Annotated[int, Field(ge=1, le=15)] | None = Field(
         default=None, description="how many layers of tokens to send at once; unset, all"
     )
@@ -222,7 +230,8 @@ class DeviceConfig(Section):
         "node needs the same key",
     )
     allow_images: bool = Field(
-        default=False, description="whether pixels may leave the device; only mode image sends them"
+        default=False,
+        description="whether pixels may leave the device: in mode image, and as snapshots",
     )
     image: ImageConfig = Field(default=ImageConfig(), description="pictures of mode image")
     metrics: Metrics = Field(default=Metrics(), description="whether Prometheus may read figures")
@@ -243,6 +252,12 @@ class DeviceConfig(Section):
             if names.count(name) > 1:
                 raise ValueError(f"two cameras are called {name!r}; names must differ")
         return cameras
+
+    @model_validator(mode="after")
+    def _runtime_has_the_provider(self) -> Self:
+        if self.runtime != "onnx" and self.provider != "cpu":
+            raise ValueError(f"provider = {self.provider} is for runtime = onnx; take one of both")
+        return self
 
 
 def read_key(path: Path | None) -> bytes | None:

@@ -101,6 +101,7 @@ class Device:
                 prefix=told.prefix,
                 wanted=told.enabled,
                 max_interval_s=config.gate.max_interval_s,
+                pictured=[one.name for one in config.camera if one.snapshot_every_s is not None],
             )
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from aiflow.common.mqtt import Properties, Session
@@ -33,7 +33,7 @@ RESEND_S: Final = (1.0, 5.0)
 class Discovery:
     """One device's message."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         session: Session,
         topics: Topics,
@@ -43,8 +43,11 @@ class Discovery:
         prefix: str,
         wanted: bool,
         max_interval_s: float,
+        pictured: Collection[str] = (),
     ) -> None:
         """`prefix` is Home Assistant's; a still scene is captioned every `max_interval_s`.
+
+        `pictured` are the cameras that give snapshots.
 
         Not `wanted`, it is taken back as soon as the broker shows it. Nothing is written where
         nothing is: Home Assistant would wonder, and the broker might refuse.
@@ -55,7 +58,9 @@ class Discovery:
         self._wanted = wanted
         self._status = f"{prefix}/status"
         self._topic = discovery_topic(prefix, discovery_id(topics.prefix, device))
-        self._components = describe(topics, device, cameras, stale_after_s(max_interval_s))
+        self._components = describe(
+            topics, device, cameras, stale_after_s(max_interval_s), pictured
+        )
         self._lock = threading.Lock()  # guards the next two
         self._stopped = False
         self._timer: threading.Timer | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -33,8 +33,9 @@ PLATFORMS: Final = {
     "connection": "binary_sensor",
     "enabled": "switch",
     "event": "event",
+    "snapshot": "image",
 }
-"""What there is of each camera, and under which name."""
+"""What there may be of each camera, and under which name."""
 MAX_BYTES: Final = 1_048_576
 """A longer message is none of ours: with the most cameras and the longest names it is shorter."""
 
@@ -65,14 +66,21 @@ def stale_after_s(max_interval_s: float) -> int | None:
 
 
 def describe(
-    topics: Topics, device: str, cameras: Iterable[str], stale_s: int | None
+    topics: Topics,
+    device: str,
+    cameras: Iterable[str],
+    stale_s: int | None,
+    pictured: Collection[str] = (),
 ) -> dict[str, Component]:
-    """The entities of all cameras, by a key that is theirs for ever."""
-    return {
-        _key(camera, leaf): _named(component, topics, device, camera, leaf)
-        for camera in cameras
-        for leaf, component in _entities(topics, device, camera, stale_s).items()
-    }
+    """The entities of all cameras, by a key that is theirs for ever; `pictured` give snapshots."""
+    components: dict[str, Component] = {}
+    for camera in cameras:
+        entities = _entities(topics, device, camera, stale_s)
+        if camera in pictured:
+            entities["snapshot"] = _snapshot(topics, device, camera)
+        for leaf, entity in entities.items():
+            components[_key(camera, leaf)] = _named(entity, topics, device, camera, leaf)
+    return components
 
 
 def message(topics: Topics, device: str, components: Mapping[str, Component]) -> bytes:
@@ -131,18 +139,29 @@ def _named(component: Component, topics: Topics, device: str, camera: str, leaf:
     }
 
 
+def _looking(topics: Topics, device: str, camera: str) -> Component:
+    """What is there only while the camera looks."""
+    return {
+        "availability": [
+            {"topic": topics.available(device)},
+            {"topic": topics.status(device, camera), "value_template": _ONLINE},
+        ],
+        "availability_mode": "all",
+    }
+
+
+def _snapshot(topics: Topics, device: str, camera: str) -> Component:
+    return _looking(topics, device, camera) | {
+        "image_topic": topics.snapshot(device, camera),
+        "content_type": "image/jpeg",
+    }
+
+
 def _entities(
     topics: Topics, device: str, camera: str, stale_s: int | None
 ) -> dict[str, Component]:
     caption, status = topics.caption(device, camera), topics.status(device, camera)
-    seen: Component = {
-        "state_topic": caption,
-        "availability": [
-            {"topic": topics.available(device)},
-            {"topic": status, "value_template": _ONLINE},
-        ],
-        "availability_mode": "all",
-    }
+    seen = _looking(topics, device, camera) | {"state_topic": caption}
     if stale_s is not None:
         seen["expire_after"] = stale_s
     figure = seen | {

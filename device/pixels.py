@@ -22,12 +22,21 @@ LEAST_QUALITY: Final = 10
 class Pixels:
     """Makes pictures of frames."""
 
-    def __init__(self, *, allowed: bool, quality: int, max_width: int) -> None:
-        """Raises ConfigError unless the owner of the device allows it."""
+    def __init__(
+        self,
+        *,
+        allowed: bool,
+        what: str,
+        quality: int,
+        max_width: int,
+        max_bytes: int = MAX_IMAGE_BYTES - ENVELOPE_BYTES,
+    ) -> None:
+        """`what` wants them. Raises ConfigError unless the owner of the device allows it."""
         if not allowed:
-            raise ConfigError("mode = image sends pictures; allow it by allow_images = true")
+            raise ConfigError(f"{what} sends pictures; allow it by allow_images = true")
         self._quality = quality
         self._max_width = max_width
+        self._max_bytes = max_bytes
 
     def jpeg(self, image: Image) -> bytes:
         """A frame, uint8 (H, W, 3) BGR, reduced to at most the width; coarser if it is too long.
@@ -40,6 +49,6 @@ class Pixels:
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
         for quality in (self._quality, self._quality // 2, LEAST_QUALITY):
             coded, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-            if coded and len(data) + ENVELOPE_BYTES <= MAX_IMAGE_BYTES:
+            if coded and len(data) <= self._max_bytes:
                 return data.tobytes()
         raise AiflowError(f"a picture of {width}x{height} pixels fits no payload; lower max_width")

@@ -41,7 +41,7 @@ def run(config: DeviceConfig) -> None:
 
         cv2.setNumThreads(1)  # a picture is small: more threads would only wait for each other
         bundle = Bundle.open(config.bundle)
-        encoder = Encoder.load(bundle, config.runtime, config.threads)
+        encoder = Encoder.load(bundle, config.runtime, config.threads, config.provider)
         counters = Counters()
         with (
             Outbox(
@@ -53,7 +53,10 @@ def run(config: DeviceConfig) -> None:
             Device(config, bundle, encoder, outbox, counters, on_fatal, launches) as device,
             exposed(config.metrics, bundle.id, counters, device.readings),
         ):
-            log.info("device %s encodes with bundle %s", config.device, bundle.id[:12])
+            log.info(
+                "device %s encodes with bundle %s by %s on %s",
+                *(config.device, bundle.id[:12], config.runtime, config.provider),
+            )
             _serve(device, config.stats_every_s, signals)
     log.info("device %s has stopped; %d frames wait in its outbox", config.device, outbox.entries)
     if not fatal.empty():

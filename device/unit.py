@@ -20,6 +20,7 @@ from aiflow.common.wire import RefineOrder
 from aiflow.device.camera import Frame
 from aiflow.device.capture import Capture, Limits, Process, Status
 from aiflow.device.slot import Slot
+from aiflow.device.snapshots import Snapshots
 from aiflow.device.stream import Stream
 from aiflow.device.voice import Voice
 
@@ -31,22 +32,27 @@ STATES: Final = {b"ON": True, b"OFF": False}
 class CameraUnit:
     """One camera, between `start` and `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         name: str,
         launch: Callable[[], Process],
         stream: Stream,
         voice: Voice,
         *,
+        snapshots: Snapshots | None = None,
         limits: Limits,
         counters: Counters,
         on_storage_fault: Callable[[StorageError], None],
     ) -> None:
-        """`launch` starts a process of the camera. `on_storage_fault`: on the stream thread."""
+        """`launch` starts a process of the camera; without `snapshots` nobody sees a picture.
+
+        `on_storage_fault` is called on the stream thread.
+        """
         self.name = name
         self._stream = stream
         self.slot = Slot()
         self._voice = voice
+        self._snapshots = snapshots
         self._on_storage_fault = on_storage_fault
         self._faults = Faults(counters, "aiflow_stream_faults_total", log)
         self._capture = Capture(
@@ -179,7 +185,9 @@ class CameraUnit:
             if frame.image.shape != self._described:
                 self._stream.describe(self._voice.descriptor(frame.image))
                 self._described = frame.image.shape
-            self._stream.offer(frame)
+            accepted = self._stream.offer(frame)
+            if accepted is not None and self._snapshots is not None:
+                self._stream.budget.spend(self._snapshots.take(frame.image))
         finally:
             frame.release()
 

@@ -112,10 +112,11 @@ class Board:
     def _event(self, device: str, name: str, caption: Caption) -> bool:
         if (caption.device, caption.camera) != (device, name):
             return False
-        if caption.type == "trigger":  # it repeats a caption whose line is there
-            return True
         line = self._lines.get(caption.id)
-        if line is None:
+        if caption.type == "trigger":  # it repeats a caption, whose line is there if we heard it
+            if line is not None and caption.trigger is not None:
+                self._lines.fired(line, caption.trigger)
+        elif line is None:
             self._new(caption)
         elif _is_news(line, caption):
             self._figures.more(self._clock(), self._lines.refine(line, caption))

@@ -1,8 +1,12 @@
-"""The last captions, one line for each frame; what refines a caption replaces its text. Pure."""
+"""The last captions, one line for each frame; what refines a caption replaces its text. Pure.
+
+A trigger that a caption has fired is a mark of its line.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +15,10 @@ from aiflow.common.messages import Caption
 MAX_LINES: Final = 500
 MAX_DRAFTS: Final = 3
 """Texts that one line remembers of before it was refined."""
+MAX_TRIGGERS: Final = 8
+"""Marks of one line,"""
+MAX_NAMES: Final = 50
+"""and names of triggers that are told of all lines together, those that fire most."""
 _STAGES: Final = ("queue", "decode", "cloud", "total")
 
 
@@ -23,6 +31,7 @@ class Line:
     jpeg_bytes: int | None
     picture: bool
     drafts: list[Caption] = field(default_factory=list)
+    triggers: list[str] = field(default_factory=list)
     uplink_bytes: int = 0
     """The most that a caption of this frame has said: a refined one may tell of more layers."""
 
@@ -49,6 +58,7 @@ class Line:
                 {"tier": one.tier, "text": one.text, "confidence": one.confidence}
                 for one in self.drafts
             ],
+            "triggers": self.triggers,
         }
 
 
@@ -83,6 +93,12 @@ class Lines:
         self._changed[caption.id] = None
         return more
 
+    def fired(self, line: Line, trigger: str) -> None:
+        """Mark a line, once."""
+        if trigger not in line.triggers and len(line.triggers) < MAX_TRIGGERS:
+            line.triggers.append(trigger)
+            self._changed[line.caption.id] = None
+
     def all(self) -> list[dict[str, object]]:
         """Oldest first."""
         return [line.to_json() for line in self._lines.values()]
@@ -93,7 +109,7 @@ class Lines:
         return [self._lines[id_].to_json() for id_ in changed]
 
     def shares(self) -> dict[str, object]:
-        """Over all lines: how many by tier and mode, and latencies by stage, p50 and p95, in ms."""
+        """Over all lines: how many by tier, mode, trigger; p50 and p95 of each stage, in ms."""
         captions = [line.caption for line in self._lines.values()]
         live = [caption.latency_s for caption in captions if not caption.late]
         latency = {
@@ -104,8 +120,12 @@ class Lines:
             "lines": len(captions),
             "tiers": Counter(caption.tier for caption in captions),
             "modes": Counter(caption.mode for caption in captions),
+            "triggers": dict(Counter(self._fired()).most_common(MAX_NAMES)),
             "latency_ms": {stage: both for stage, both in latency.items() if both is not None},
         }
+
+    def _fired(self) -> Iterator[str]:
+        return (name for line in self._lines.values() for name in line.triggers)
 
 
 def _percentiles(seconds: list[float]) -> list[float] | None:

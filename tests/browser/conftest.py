@@ -142,15 +142,23 @@ class Site:
             self.session.announce(self.topics.status("pi", camera), b"online")
 
     def say(
-        self, number: int, text: str, *, camera: str = "door", update: bool = False, qos: int = 1
+        self,
+        number: int,
+        text: str,
+        *,
+        camera: str = "door",
+        update: bool = False,
+        trigger: str | None = None,
+        qos: int = 1,
     ) -> None:
-        """A caption by the edge, or its refinement by the cloud."""
+        """A caption by the edge, or its refinement by the cloud, or that it has fired a trigger."""
         caption = Caption(
             id=f"pi/{camera}/1-{number}",
             device="pi",
             camera=camera,
             timestamp=round(time.time(), 3),
-            type="update" if update else "new",
+            type="trigger" if trigger else "update" if update else "new",
+            trigger=trigger,
             text=text,
             confidence=0.97 if update else 0.61,
             tier="cloud" if update else "edge",

@@ -96,6 +96,41 @@ def test_search_camera_and_tier_filter_the_list(page: Page, said: Said, site: Si
     assert said.complaints == []
 
 
+def test_what_fires_a_trigger_is_marked_and_can_be_looked_for(
+    page: Page, said: Said, site: Site
+) -> None:
+    opened(page, site)
+    for number, text in enumerate(("a red bus", "a white dog", "a grey dog", "a horse")):
+        site.say(number, text)
+    texts, choice = page.locator("#lines .text"), page.locator("#trigger")
+    expect(texts).to_have_count(4)
+    expect(choice).to_be_hidden()
+    site.say(1, "a white dog", trigger="dog")
+    site.say(0, "a red bus", trigger="bus")
+    site.say(0, "a red bus", trigger=HOSTILE[:60])
+    marks = page.locator("#lines .marks b")
+    expect(marks).to_have_text(["dog", "bus", HOSTILE[:60]])
+    expect(texts).to_have_count(4)  # no lines of their own
+    expect(choice.locator("option")).to_have_text(
+        ["all captions", "any trigger", HOSTILE[:60], "bus", "dog"]
+    )
+    choice.select_option("dog")
+    expect(texts).to_have_text(["a white dog"])
+    expect(page.locator("#found")).to_have_text("1 of 4")
+    site.say(2, "a grey dog", trigger="dog")  # what fires later comes in
+    expect(texts).to_have_text(["a grey dog", "a white dog"])
+    choice.select_option("any trigger")
+    expect(texts).to_have_text(["a grey dog", "a white dog", "a red bus"])
+    choice.select_option("all captions")
+    page.locator("#query").fill("bus")
+    expect(texts).to_have_text(["a red bus"])
+    page.locator("#lines li").click()
+    expect(page.locator("#detail-facts")).to_contain_text("bus, <img")
+    assert page.locator("#lines img, #detail-facts img").count() == 0
+    expect(page).to_have_title("AI Flow · attic")
+    assert said.complaints == []
+
+
 def test_the_keyboard_walks_through_captions(page: Page, said: Said, site: Site) -> None:
     opened(page, site)
     for number in range(3):
@@ -173,7 +208,9 @@ def test_nothing_is_wider_than_the_screen(page: Page, site: Site, width: int, he
     site.appear("a-camera-with-a-rather-long-name")
     opened(page, site)
     site.say(1, "word " * 60 + "x" * 300, camera="a-camera-with-a-rather-long-name")
-    expect(page.locator("#lines li")).to_have_count(1)
+    site.say(1, "", camera="a-camera-with-a-rather-long-name", trigger="a-trigger" * 6)
+    expect(page.locator("#lines .marks b")).to_have_count(1)
+    expect(page.locator("#trigger")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -85,6 +85,14 @@ def test_a_sound_device_has_nothing_that_failed(
     assert not (tmp_path / "state").exists()  # nothing was changed
 
 
+def test_a_provider_that_is_not_there_is_named(
+    device: dict[str, str], examine: Callable[..., Report]
+) -> None:
+    report = examine({"provider": 'provider = "cuda"'} | device)
+    assert "and no CUDAExecutionProvider" in report.of("runtime")["seen"]
+    assert report.failed == {"runtime"}
+
+
 @pytest.mark.parametrize("tier", ["edge", "cloud"])
 def test_sound_nodes_caption_an_empty_frame(
     tier: str, mosquitto: Mosquitto, examine: Callable[..., Report], tmp_path: Path
@@ -252,16 +260,15 @@ def test_a_damaged_outbox_is_told_from_a_whole_one(
     assert "is damaged" in report.of("store")["seen"]
 
 
+@pytest.mark.parametrize("uri", ["0", "picamera2:0", "gst:videotestsrc ! appsink"])
 def test_cameras_of_a_running_daemon_are_left_to_it(
-    device: dict[str, str],
-    examine: Callable[..., Report],
-    tmp_path: Path,
+    uri: str, device: dict[str, str], examine: Callable[..., Report], tmp_path: Path
 ) -> None:
     lock = tmp_path / "state" / "outbox.sqlite.lock"
     lock.parent.mkdir()
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        report = examine(device | {"camera": '[[camera]]\nname = "door"\nuri = "0"'})
+        report = examine(device | {"camera": f'[[camera]]\nname = "door"\nuri = "{uri}"'})
     assert report.of("camera")["state"] == "warning"
     assert "the running daemon has it" in report.of("camera")["seen"]
 

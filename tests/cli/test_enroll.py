@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from aiflow.cli import identities
-from aiflow.cli.identities import ORDERS, SAYS, Identity, access_file, rules
+from aiflow.cli.identities import ORDERS, SAYS, SHOWS, Identity, access_file, rules
 from aiflow.cli.main import run
 from aiflow.cloud.config import CloudConfig
 from aiflow.common.config import Section
@@ -274,12 +274,17 @@ def test_rules_of_the_owner_are_kept(enroll: Enroll, folder: Path) -> None:
     assert (folder / "broker" / "acl").read_text().endswith("user me\ntopic read #\n")
 
 
-def test_the_commands_of_the_security_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name, least", [("security.md", 10), ("raspberry-pi.md", 4)])
+def test_the_commands_of_the_pages(
+    name: str,
+    least: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    page = Path(__file__).parents[2] / "docs" / "security.md"
+    page = Path(__file__).parents[2] / "docs" / name
     commands = re.findall(r"^aiflow (enroll .+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    assert len(commands) >= 8
+    assert len(commands) >= least
     monkeypatch.chdir(tmp_path)
     assert [run(command.split()) for command in commands] == [0] * len(commands)
     assert (tmp_path / "aiflow-authority" / "broker" / "acl").exists()
@@ -287,7 +292,71 @@ def test_the_commands_of_the_security_page(
 
 
 def test_a_device_is_bound_to_its_own_topics() -> None:
-    assert set(SAYS) | set(ORDERS) == CAMERA_LEAVES - {"image"}, "pictures are barred"
+    assert set(SAYS) | set(ORDERS) == CAMERA_LEAVES - set(SHOWS), "pictures are barred"
+
+
+def _pictured(folder: Path) -> tuple[set[str], str]:
+    """Who may write pictures by the rules, and the line of the packet size."""
+    writes = re.findall(
+        r"^topic write (.+)/(?:image|snapshot)$", _read(folder, "acl"), re.MULTILINE
+    )
+    (size,) = re.findall(r"^max_packet_size .*$", _read(folder, "mosquitto.conf"), re.MULTILINE)
+    return set(writes), size
+
+
+def _read(folder: Path, name: str) -> str:
+    return (folder / "broker" / name).read_text()
+
+
+def test_pictures_come_and_go_with_the_devices_that_may_send_some(
+    enroll: Enroll, refused: Refused, folder: Path
+) -> None:
+    enroll("init")
+    enroll("broker")
+    enroll("device", "porch")
+    enroll("edge", "gate")
+    assert _pictured(folder) == (set(), "max_packet_size 66560")
+    assert "max_packet_size only" in enroll("device", "yard", "--pictures")
+    assert _pictured(folder) == ({"aiflow/yard/+"}, "max_packet_size 263168")
+    assert "max_packet_size" not in enroll("pictures", "porch")
+    assert _pictured(folder)[0] == {"aiflow/porch/+", "aiflow/yard/+"}
+    assert [line.endswith(", pictures") for line in enroll("list").splitlines()] == [
+        True,
+        False,
+        True,
+    ]
+    enroll("pictures", "porch", "--off")
+    assert "max_packet_size only" in enroll("revoke", "yard")
+    assert _pictured(folder) == (set(), "max_packet_size 66560")
+    assert "'gate' is not enrolled" in refused("pictures", "gate")
+
+
+def test_a_site_of_an_earlier_version_is_brought_up_to_date_by_one_command(
+    enroll: Enroll, folder: Path
+) -> None:
+    enroll("init")
+    enroll("broker")
+    enroll("device", "porch")
+    enroll("operator", "home")
+    register = folder / "register.json"
+    earlier = json.loads(register.read_text())
+    for one in earlier["issued"]:
+        del one["identity"]["pictures"]
+    register.write_text(json.dumps(earlier))
+    rules = folder / "broker" / "acl"
+    rules.write_text(rules.read_text().replace("topic read aiflow/+/+/snapshot\n", ""))
+    enroll("pictures", "porch")
+    assert _pictured(folder) == ({"aiflow/porch/+"}, "max_packet_size 263168")
+    assert "topic read aiflow/+/+/snapshot\n" in rules.read_text()
+
+
+def test_a_packet_size_of_the_owner_stays(enroll: Enroll, folder: Path) -> None:
+    enroll("init")
+    enroll("broker")
+    conf = folder / "broker" / "mosquitto.conf"
+    conf.write_text(conf.read_text().replace("max_packet_size 66560", "max_packet_size 500000"))
+    assert "max_packet_size" not in enroll("device", "porch", "--pictures")
+    assert _pictured(folder) == ({"aiflow/porch/+"}, "max_packet_size 500000")
     allowed = rules(Identity(role="device", name="porch"), "home")
     discovery = discovery_topic("homeassistant", discovery_id("home", "porch"))
     assert [topic for topic in allowed.write if not topic.startswith("home/porch/")] == [discovery]

@@ -75,6 +75,9 @@ def test_only_the_device_may_use_cameras() -> None:
     assert "PrivateDevices" not in device
     assert "PrivateDevices=yes" in edge
     assert "DeviceAllow" not in edge
+    # A kind of device that the kernel has not met when the unit starts is allowed by no name.
+    assert "Wants=modprobe@videodev.service\nAfter=modprobe@videodev.service\n" in device
+    assert "modprobe" not in edge
     assert "m aiflow-device video" in units.sysusers("device")
     assert "video" not in units.sysusers("edge")
 

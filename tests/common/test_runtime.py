@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.errors import RuntimeUnavailable
-from aiflow.common.runtime import LiteRtModel, Model, OnnxModel, load_encoder
+from aiflow.common.runtime import PROVIDERS, LiteRtModel, Model, OnnxModel, load_encoder
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "models.npz"
 LEVELS = 5
@@ -98,6 +98,29 @@ def test_a_missing_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
         OnnxModel(Path("encoder.onnx"))
     with pytest.raises(RuntimeUnavailable, match=r"pip install 'aiflow-edge\[tflite\]'"):
         LiteRtModel(Path("encoder.tflite"))
+
+
+def test_a_provider_that_this_build_lacks_is_refused(folder: Path) -> None:
+    with pytest.raises(RuntimeUnavailable, match="CPUExecutionProvider, and no CUDAExecutionProv"):
+        load_encoder(_bundle(folder), provider="cuda")
+
+
+def test_a_provider_whose_libraries_are_missing_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Session:
+        """Goes on without what it cannot load, as onnxruntime does."""
+
+        def __init__(self, _path: str, _options: object, providers: list[str]) -> None:
+            assert providers[:2] == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+
+        def get_providers(self) -> list[str]:
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: PROVIDERS["tensorrt"])
+    monkeypatch.setattr("onnxruntime.InferenceSession", Session)
+    with pytest.raises(RuntimeUnavailable, match=r"could load CUDA.*, and no TensorrtExecution"):
+        load_encoder(_bundle(folder), provider="tensorrt")
 
 
 def test_an_unknown_runtime_is_named(folder: Path) -> None:

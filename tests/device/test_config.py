@@ -45,6 +45,7 @@ def test_small_file_is_enough(tmp_path: Path) -> None:
         (SMALL.replace("uri = 0", 'uri = ""'), "[camera 1] uri: a camera's uri is empty"),
         (SMALL.replace("uri = 0", 'uri = "gopher://x"'), "[camera 1] uri: gopher:// is no camera"),
         (SMALL.replace("uri = 0", 'uri = "a.mp4?lop=1"'), "camera option 'lop' is unknown here"),
+        ('runtime = "litert"\nprovider = "cuda"\n' + SMALL, "provider = cuda is for runtime"),
         (SMALL + "fps = 0\n", "[camera 1] fps: should be greater than 0, not 0"),
     ],
 )

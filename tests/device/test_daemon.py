@@ -594,3 +594,59 @@ def test_home_assistant_is_told_of_the_cameras_when_the_owner_wants_it(
     new_device(home_assistant={"enabled": False})
     outside.hears(topic, b"")
     outside.session.close()
+
+
+def test_snapshots_are_for_those_who_listen_at_the_time(
+    mosquitto: Mosquitto,
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    wait_until: WaitUntil,
+) -> None:
+    topic = "aiflow/pi/door/snapshot"
+    device = new_device(
+        allow_images=True, camera=[{"name": "door", "uri": "0", "snapshot_every_s": 3600}]
+    )
+    watcher.hears("aiflow/pi/available", b"online")
+    camera.show(100, 200)
+    wait_until(lambda: len(watcher.packets()) == 2, "not both are sent")
+    wait_until(lambda: watcher.all(topic), "no picture")
+    (jpeg,) = watcher.all(topic)
+    assert jpeg[:3] == b"\xff\xd8\xff"
+    sent = device.stats().counters['aiflow_published_bytes_total{kind="image"}']
+    assert sent == len(jpeg)
+    device.stop()
+    watcher.hears("aiflow/pi/available", b"offline")
+    late = Watcher(mosquitto.port, wait_until)
+    late.hears("aiflow/pi/available", b"offline")
+    assert late.all(topic) == []
+    late.session.close()
+
+
+def test_snapshots_are_refused_without_the_owners_word(new_device: NewDevice) -> None:
+    with pytest.raises(ConfigError, match="allow_images = true"):
+        new_device(camera=[{"name": "door", "uri": "0", "snapshot_every_s": 60}])
+
+
+def test_a_broker_that_refuses_snapshots_is_told_of_and_gets_the_frames(
+    mosquitto: Mosquitto,
+    watcher: Watcher,
+    new_device: NewDevice,
+    camera: FakeCamera,
+    outbox: Outbox,
+    wait_until: WaitUntil,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rules = mosquitto.folder / "acl"
+    leaves = ("status", "descriptor", "embedding", "enabled/state")
+    own = [f"topic write aiflow/pi/door/{leaf}" for leaf in leaves]
+    rules.write_text("\n".join(["topic read #", "topic write aiflow/pi/available", *own, ""]))
+    mosquitto.stop()
+    mosquitto.configure(f"acl_file {rules}")
+    mosquitto.start()
+    new_device(allow_images=True, camera=[{"name": "door", "uri": "0", "snapshot_every_s": 60}])
+    watcher.hears("aiflow/pi/available", b"online")
+    camera.show(100)
+    wait_until(lambda: "Not authorized (0x87), for aiflow/pi/door/snapshot" in caplog.text, "calm")
+    wait_until(watcher.packets, "the frame is not sent")
+    assert outbox.entries == 1

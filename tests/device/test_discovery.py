@@ -49,6 +49,7 @@ def new_discovery(mosquitto: Mosquitto) -> Iterator[NewDiscovery]:
             prefix=prefix,
             wanted=wanted,
             max_interval_s=30.0,
+            pictured=cameras,
         )
         running.append((session, one))
         one.start()

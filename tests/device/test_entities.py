@@ -25,7 +25,7 @@ TOPICS = Topics()
 
 
 def parsed(*cameras: str, stale_s: int | None = 300) -> dict[str, Any]:
-    components = describe(TOPICS, "pi", cameras, stale_s)
+    components = describe(TOPICS, "pi", cameras, stale_s, cameras)
     content: dict[str, Any] = json.loads(message(TOPICS, "pi", components))
     return content
 
@@ -59,7 +59,9 @@ def test_entities_of_a_camera() -> None:
         "door_connection": f"{own}/status",
         "door_enabled": f"{own}/enabled/state",
         "door_event": f"{own}/event",
+        "door_snapshot": None,
     }
+    assert components["door_snapshot"]["image_topic"] == f"{own}/snapshot"
     assert components["door_enabled"]["command_topic"] == f"{own}/enabled/set"
     assert components["door_caption"]["value_template"] == "{{ value_json.text[:255] }}"
     assert components["door_caption"]["json_attributes_topic"] == f"{own}/caption"
@@ -76,6 +78,9 @@ def test_captions_count_only_while_the_camera_looks_and_are_not_old() -> None:
         ]
         assert one["availability_mode"] == "all"
         assert one["expire_after"] == 300
+    seen = components["door_snapshot"]
+    assert seen["availability"] == components["door_caption"]["availability"]
+    assert "expire_after" not in seen  # which Home Assistant does not know of a picture
     for leaf in ("connection", "enabled", "event"):
         assert not {"availability", "expire_after"} & set(components[f"door_{leaf}"])
     assert "expire_after" not in parsed("door", stale_s=None)["components"]["door_caption"]
@@ -105,7 +110,7 @@ def test_ids_are_fit_for_the_topic_and_no_two_devices_share_one() -> None:
 
 def test_no_two_entities_share_an_id() -> None:
     cameras = ["a", "a_b", "a b", "a.b", "a%20b", "a_caption"]
-    components = describe(TOPICS, "pi", cameras, None)
+    components = describe(TOPICS, "pi", cameras, None, cameras)
     assert len(components) == len(cameras) * len(PLATFORMS)
     assert len({str(one["unique_id"]) for one in components.values()}) == len(components)
     # Home Assistant takes its own ids apart at blanks when it removes a device.
@@ -113,7 +118,7 @@ def test_no_two_entities_share_an_id() -> None:
 
 
 def test_what_is_no_longer_there_is_withdrawn_once() -> None:
-    before = describe(TOPICS, "pi", ["front door", "yard"], 300)
+    before = describe(TOPICS, "pi", ["front door", "yard"], 300, ["front door"])
     now = describe(TOPICS, "pi", ["yard"], 300)
     gone = withdrawn(message(TOPICS, "pi", before), now)
     assert gone == {
@@ -121,6 +126,15 @@ def test_what_is_no_longer_there_is_withdrawn_once() -> None:
     }
     assert withdrawn(message(TOPICS, "pi", now | gone), now) == {}
     assert withdrawn(message(TOPICS, "pi", now), now) == {}
+
+
+def test_pictures_are_shown_of_those_cameras_that_give_some() -> None:
+    components = describe(TOPICS, "pi", ["door", "yard"], 300, ["yard"])
+    pictures = {key for key, one in components.items() if one["platform"] == "image"}
+    assert pictures == {"yard_snapshot"}
+    none = describe(TOPICS, "pi", ["door", "yard"], 300)
+    gone = withdrawn(message(TOPICS, "pi", components), none)
+    assert gone == {"yard_snapshot": {"platform": "image"}}
 
 
 @pytest.mark.parametrize(
@@ -150,5 +164,5 @@ def test_keys_that_are_none_of_ours_are_left_alone() -> None:
 def test_longest_message_is_within_the_bound() -> None:
     cameras = [f"{'日' * 20}{number:04}" for number in range(64)]
     topics = Topics("/".join(["p" * 64] * 4))
-    content = message(topics, "d" * 64, describe(topics, "d" * 64, cameras, 300))
+    content = message(topics, "d" * 64, describe(topics, "d" * 64, cameras, 300, cameras))
     assert len(content) < MAX_BYTES

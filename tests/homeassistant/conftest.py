@@ -117,6 +117,12 @@ class Instance:
         found = self.states().get(entity_id)
         return None if found is None else str(found["state"])
 
+    def picture(self, entity_id: str) -> bytes:
+        """What an image entity shows now; empty if it has none."""
+        if self.state(entity_id) in {"unknown", "unavailable"}:
+            return b""
+        return self._fetch("GET", f"/api/image_proxy/{entity_id}")
+
     def call(self, service: str, entity_id: str) -> None:
         """A service, as in `switch/turn_off`."""
         self._ask("POST", f"/api/services/{service}", json.dumps({"entity_id": entity_id}))
@@ -141,7 +147,13 @@ class Instance:
         topic of what it removes, and says so when it hears of that itself.
         """
         said = self.child.log_path.read_text().splitlines()
-        about = ("components.mqtt", "components.sensor", "components.event", "helpers.template")
+        about = (
+            "components.mqtt",
+            "components.sensor",
+            "components.event",
+            "components.image",
+            "helpers.template",
+        )
         return [
             line
             for line in said
@@ -167,6 +179,9 @@ class Instance:
         return True
 
     def _ask(self, method: str, path: str, body: str | None = None, kind: str = "json") -> str:
+        return self._fetch(method, path, body, kind).decode()
+
+    def _fetch(self, method: str, path: str, body: str | None = None, kind: str = "json") -> bytes:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE_S)
         headers = {"Content-Type": f"application/{kind}"}
         if self._token:
@@ -174,11 +189,11 @@ class Instance:
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            text = answer.read().decode()
+            content = answer.read()
         finally:
             connection.close()
-        assert answer.status < 300, (method, path, answer.status, text)
-        return text
+        assert answer.status < 300, (method, path, answer.status, content)
+        return content
 
 
 @pytest.fixture(scope="session")

@@ -60,11 +60,15 @@ class House:
         )
         self.tiers = tier_processes(self.plan, folder)
         self.config = folder / "device.toml"
-        told = f"{self.config.read_text()}\n[home_assistant]\nenabled = true\n"
+        camera = 'name = "yard"\n'
+        settings = self.config.read_text().replace(camera, f"{camera}snapshot_every_s = 1\n")
+        told = f"allow_images = true\n{settings}\n[home_assistant]\nenabled = true\n"
         self.config.write_text(told)
+        self.pictures: set[bytes] = set()
         self.captions: dict[tuple[str, str], Caption] = {}
         self._session = Session(self.plan.broker, f"recorder-{secrets.token_hex(4)}")
         self._session.subscribe("aiflow/+/+/event", 1, self._take)
+        self._session.subscribe("aiflow/+/+/snapshot", 1, self._see)
 
     def start(self) -> None:
         self._session.start()
@@ -126,6 +130,9 @@ class House:
         caption = Caption.from_json(payload)
         self.captions[caption.id, caption.type] = caption
 
+    def _see(self, _topic: str, payload: bytes, _properties: Properties) -> None:
+        self.pictures.add(payload)
+
 
 @pytest.fixture(scope="module")
 def house(
@@ -164,6 +171,32 @@ def test_every_caption_is_an_event(house: House) -> None:
 
     house.wait_for_caption()
     house.until(told, house.instance.states)
+
+
+def test_the_picture_is_the_one_that_the_device_has_sent(house: House) -> None:
+    name = entity("snapshot")
+    house.until(
+        lambda: house.instance.picture(name) in house.pictures,
+        lambda: (len(house.pictures), house.instance.state(name), house.logs()),
+    )
+    assert all(picture[:3] == b"\xff\xd8\xff" for picture in house.pictures)
+
+
+def test_pictures_that_are_allowed_no_more_disappear(house: House) -> None:
+    house.wait_for_caption()
+    told = house.config.read_text()
+    house.tiers["device"].stop()
+    less = told.replace("allow_images = true\n", "").replace("snapshot_every_s = 1\n", "")
+    house.config.write_text(less)
+    house.tiers["device"].start()
+    house.wait_for({entity("snapshot"): None})
+    house.pictures.clear()
+    house.wait_for_caption()
+    assert house.pictures == set()
+    house.tiers["device"].stop()
+    house.config.write_text(told)
+    house.tiers["device"].start()
+    house.device_is("available")
 
 
 def test_automation_of_the_page_is_run_by_a_caption_that_mentions_somebody(house: House) -> None:

@@ -36,7 +36,7 @@ def test_message_is_accepted_and_only_the_newer_key_is_unknown(
     home_assistant: Path, prefix: str, device: str, stale_s: int | None
 ) -> None:
     topics, cameras = Topics(prefix), ["yard", "Höfe 2.links", '50% "x"', "日本"]
-    components = describe(topics, device, cameras, stale_s)
+    components = describe(topics, device, cameras, stale_s, cameras)
     unknown = unknown_keys(home_assistant, message(topics, device, components))
     assert len(unknown) == len(cameras) * len(PLATFORMS)
     # 2025.4 makes the same id of the names by itself.
@@ -45,7 +45,7 @@ def test_message_is_accepted_and_only_the_newer_key_is_unknown(
 
 def test_message_that_takes_a_camera_out_is_accepted(home_assistant: Path) -> None:
     topics = Topics()
-    before = message(topics, "pi", describe(topics, "pi", ["old", "yard"], 300))
+    before = message(topics, "pi", describe(topics, "pi", ["old", "yard"], 300, ["old"]))
     now = describe(topics, "pi", ["yard"], 300)
     gone = withdrawn(before, now)
     assert len(gone) == len(PLATFORMS)

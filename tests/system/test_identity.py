@@ -42,6 +42,7 @@ from aiflow.common.config import Broker
 from aiflow.common.errors import BrokerRefused
 from aiflow.common.messages import Caption
 from aiflow.common.mqtt import Properties, Reason, Session
+from aiflow.common.wire import MAX_IMAGE_BYTES
 
 PATIENCE_S = 60.0
 SILENCE_S = 0.5
@@ -65,16 +66,21 @@ class Site:
             *("broker", "--host", "127.0.0.1", "--port", str(self.port), "--at", at),
             *("--state", state),
         )
-        conf = folder / "test.conf"
-        written = (folder / "broker" / "mosquitto.conf").read_text()
+        self._conf = folder / "test.conf"
+        self._configure()
+        command = [find_mosquitto(), "-c", str(self._conf)]
+        self.child = Child("mosquitto", command, folder / "broker.log")
+
+    def _configure(self) -> None:
+        """As it was written, but for the address and the user."""
+        written = (self.folder / "broker" / "mosquitto.conf").read_text()
         listener = f"listener {self.port}"
         assert f"\n{listener}\n" in written
-        conf.write_text(
+        self._conf.write_text(
             f"user {getpass.getuser()}\n"
             + written.replace(f"\n{listener}\n", f"\n{listener} 127.0.0.1\n")
             + "log_type information\n"  # which tells of a reload
         )
-        self.child = Child("mosquitto", [find_mosquitto(), "-c", str(conf)], folder / "broker.log")
 
     def enroll(self, *words: str) -> str:
         """Run a command; what it says."""
@@ -95,6 +101,12 @@ class Site:
                 time.sleep(0.02)
             else:
                 return
+
+    def restart(self) -> None:
+        """With its configuration as it is now."""
+        self.child.stop()
+        self._configure()
+        self.start()
 
     def reload(self) -> None:
         """As `systemctl reload mosquitto` does; returns when it is done."""
@@ -346,6 +358,19 @@ def test_a_device_writes_its_own_topics_only(
         }
 
 
+def test_what_is_refused_without_a_word_is_heard_by_nobody(connect: NewSession) -> None:
+    yard, porch = connect("device/yard"), connect("device/porch")
+    viewer, heard = connect("viewer/hall"), Heard()
+    topic = "aiflow/porch/door/event"
+    viewer.subscribe(topic, 1, heard)
+    wait_until(lambda: answer(porch, topic, b"own") == "Success (0x00)", "nobody listens")
+    assert yard.publish(topic, b"forged", qos=0)
+    assert answer(yard, topic, b"forged too") == "Not authorized (0x87)"
+    answer(porch, topic, b"last")
+    wait_until(lambda: (topic, b"last") in heard.messages, "the viewer hears nothing")
+    assert {payload for _, payload in heard.messages} == {b"own", b"last"}
+
+
 def test_a_device_reads_its_own_orders_only(connect: NewSession) -> None:
     # Mosquitto grants every subscription, and looks at the rules when it delivers.
     porch, yard, edge = connect("device/porch"), connect("device/yard"), connect("edge/edge1")
@@ -458,6 +483,52 @@ def test_a_packet_over_the_limit_is_refused_on_both_ends(site: Site, connect: Ne
         assert rude.ended.get(timeout=PATIENCE_S) == "Packet too large (0x95)"
     finally:
         rude.close()
+
+
+def test_pictures_are_barred_until_a_device_is_allowed_to_send_some(
+    site: Site, connect: NewSession
+) -> None:
+    topics = [f"aiflow/porch/door/{leaf}" for leaf in ("image", "snapshot")]
+    porch = connect("device/porch")
+    assert {answer(porch, topic) for topic in topics} == {"Not authorized (0x87)"}
+
+    said = site.enroll("pictures", "porch")
+    assert "max_packet_size only" in said
+    assert "sudo systemctl restart mosquitto" in said
+    site.restart()
+    wait_until(lambda: porch.connected, "not back")
+    sessions = {
+        who: connect(who)
+        for who in ("edge/edge1", "operator/janitor", "viewer/hall", "device/yard")
+    }
+    heard = {who: Heard() for who in sessions}
+    for who, session in sessions.items():
+        session.subscribe("aiflow/porch/+/image", 1, heard[who])
+        session.subscribe("aiflow/porch/+/snapshot", 1, heard[who])
+    picture = bytes(MAX_IMAGE_BYTES)
+    wait_until(
+        lambda: all(answer(porch, topic, picture) == "Success (0x00)" for topic in topics),
+        "nobody may see them",
+    )
+    wait_until(lambda: heard["edge/edge1"].messages, "the edge node hears nothing")
+    wait_until(lambda: heard["operator/janitor"].messages, "the operator hears nothing")
+    time.sleep(SILENCE_S)
+    seen = {who: {topic for topic, _ in one.messages} for who, one in heard.items()}
+    assert seen == {
+        "edge/edge1": {"aiflow/porch/door/image"},
+        "operator/janitor": {"aiflow/porch/door/snapshot"},
+        "viewer/hall": set(),
+        "device/yard": set(),
+    }
+    yard = sessions["device/yard"]
+    assert {answer(yard, topic) for topic in topics} == {"Not authorized (0x87)"}
+    assert answer(yard, "aiflow/yard/door/snapshot") == "Not authorized (0x87)"
+
+    assert "max_packet_size only" in site.enroll("pictures", "porch", "--off")
+    site.restart()
+    wait_until(lambda: porch.connected, "not back")
+    assert {answer(porch, topic) for topic in topics} == {"Not authorized (0x87)"}
+    assert not porch.publish(topics[0], picture), "the broker takes no packet of that size"
 
 
 def test_three_tiers_with_certificates_caption_frames(

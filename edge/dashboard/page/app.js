@@ -19,7 +19,7 @@ let followed = 0;
 let announced = performance.now();
 
 function shown(found, kept) {
-  const looking = at("query").value || at("camera").value || tiers().size < 3;
+  const looking = at("query").value || at("camera").value || at("trigger").value || tiers().size < 3;
   put("found", looking ? `${found} of ${kept}` : "");
   at("empty").hidden = found > 0;
   put("empty", kept ? "Nothing like that among recent captions." : "No caption yet.");
@@ -107,7 +107,9 @@ const tiers = () => new Set(
 );
 
 function look() {
-  lines.look({ text: at("query").value, camera: at("camera").value, tiers: tiers() });
+  lines.look({
+    text: at("query").value, camera: at("camera").value, trigger: at("trigger").value, tiers: tiers(),
+  });
 }
 
 at("search").addEventListener("input", look);
@@ -124,8 +126,8 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target === at("query");
   if (event.key === "/" && !typing) at("query").focus();
   else if (event.key === "Escape") back(typing);
-  else if (event.key === "ArrowDown" && event.target !== at("camera")) lines.step(1);
-  else if (event.key === "ArrowUp" && event.target !== at("camera")) lines.step(-1);
+  else if (event.key === "ArrowDown" && !event.target.matches("select")) lines.step(1);
+  else if (event.key === "ArrowUp" && !event.target.matches("select")) lines.step(-1);
   else return;
   event.preventDefault();
 });

@@ -17,7 +17,7 @@ export class Lines {
     this.rows = new Map(); // id -> li
     this.pending = new Set();
     this.picked = null;
-    this.wanted = { words: [], camera: "", tiers: new Set(["device", "edge", "cloud"]) };
+    this.wanted = { words: [], camera: "", trigger: "", tiers: new Set(["device", "edge", "cloud"]) };
     list.addEventListener("click", (event) => {
       const row = event.target.closest("li");
       if (row) this.pick(row.dataset.id === this.picked ? null : row.dataset.id);
@@ -39,8 +39,8 @@ export class Lines {
     this.soon();
   }
 
-  look({ text, camera, tiers }) {
-    this.wanted = { words: text.toLowerCase().split(/\s+/).filter(Boolean), camera, tiers };
+  look({ text, camera, trigger, tiers }) {
+    this.wanted = { words: text.toLowerCase().split(/\s+/).filter(Boolean), camera, trigger, tiers };
     this.rows.clear();
     this.list.replaceChildren();
     this.pending = new Set(this.kept.keys());
@@ -111,10 +111,11 @@ export class Lines {
   }
 
   fits(line) {
-    const { words: wanted, camera, tiers } = this.wanted;
+    const { words: wanted, camera, trigger, tiers } = this.wanted;
     if (!tiers.has(line.tier) || (camera && camera !== place(line))) return false;
+    if (trigger === "*" ? !line.triggers.length : trigger && !line.triggers.includes(trigger)) return false;
     if (!wanted.length) return true;
-    const text = `${line.text} ${place(line)} ${line.tier}`.toLowerCase();
+    const text = `${line.text} ${place(line)} ${line.tier} ${line.triggers.join(" ")}`.toLowerCase();
     return wanted.every((word) => text.includes(word));
   }
 
@@ -137,15 +138,17 @@ function newRow(line) {
   row.dataset.id = line.id;
   row.setAttribute("role", "option");
   row.setAttribute("aria-selected", "false");
-  const cells = ["time", "camera", "tier", "confidence", "latency", "bytes", "text"];
+  const cells = ["time", "camera", "tier", "confidence", "latency", "bytes", "said"];
   row.append(...cells.map((name) => element("span", name)));
+  row.lastElementChild.append(element("span", "marks"), element("span", "text"));
   fill(row, line);
   return row;
 }
 
 /** Put a line into its row. A refined one is seen to change: its mark stays, the glow does not. */
 function fill(row, line) {
-  const [time, camera, tier, confidence, latency, bytes, text] = row.children;
+  const [time, camera, tier, confidence, latency, bytes, said] = row.children;
+  const [marks, text] = said.children;
   const refined = line.drafts.length > 0;
   const changed = row.dataset.tier && text.textContent !== line.text;
   time.textContent = words.time(line.at);
@@ -156,6 +159,8 @@ function fill(row, line) {
   latency.textContent = line.late ? "late" : words.latency(1e3 * line.latency.total);
   bytes.textContent = `${words.count(line.uplink)}\u2009B`;
   text.textContent = line.text;
+  marks.replaceChildren(...line.triggers.map((name) => element("b", "", name)));
+  row.classList.toggle("fired", line.triggers.length > 0);
   row.dataset.tier = line.tier;
   row.classList.toggle("refined", refined);
   row.title = refined ? `refined; first, ${line.drafts[0].tier} said: ${line.drafts[0].text}` : "";

@@ -38,7 +38,10 @@ function figures({ total, minute, bytes, latency_ms: latency }) {
   spark(at("latency-line"), latency.slice(Math.max(0, begin)), "line");
 }
 
-function shares({ tiers, modes, latency_ms: latency }) {
+function shares({ tiers, modes, triggers, latency_ms: latency }) {
+  const fired = Object.keys(triggers).sort();
+  choices(at("trigger"), fired);
+  at("trigger").hidden = fired.length === 0;
   share(at("tiers"), tiers, ["device", "edge", "cloud"]);
   share(at("modes"), modes, ["device", "split", "cascade", "image"]);
   put("latency-p50", latency.total ? words.latency(latency.total[0]) : "–");
@@ -76,7 +79,7 @@ function places({ devices, cameras, nodes, unlisted }) {
   put("counts", named.map(([among, name]) => online(among, name)).join(" · "));
   at("cameras").replaceChildren(...cameras.map(camera));
   put("unlisted", unlisted ? "There are more devices or cameras than are listed here." : "");
-  filterChoices(cameras);
+  choices(at("camera"), cameras.map((one) => `${one.device}/${one.name}`));
 }
 
 function online(among, name) {
@@ -99,14 +102,15 @@ function camera(one) {
   return row;
 }
 
-function filterChoices(cameras) {
-  const choice = at("camera");
-  const names = cameras.map((one) => `${one.device}/${one.name}`);
-  const known = [...choice.options].slice(1).map((option) => option.value);
+/** Names to choose from, behind what is always there. A choice that has gone is made no more. */
+function choices(choice, names) {
+  const fixed = [...choice.options].filter((one) => "fixed" in one.dataset);
+  const known = [...choice.options].slice(fixed.length).map((one) => one.value);
   if (names.join("\n") === known.join("\n")) return;
   const chosen = choice.value;
-  choice.replaceChildren(choice.options[0], ...names.map((name) => new Option(name, name)));
-  choice.value = names.includes(chosen) ? chosen : "";
+  choice.replaceChildren(...fixed, ...names.map((name) => new Option(name, name)));
+  const there = names.length > 0 && [...choice.options].some((one) => one.value === chosen);
+  choice.value = there ? chosen : "";
   if (choice.value !== chosen) choice.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
@@ -157,12 +161,14 @@ function fillDetail(line, picked, source) {
   }));
   const { total, ...parts } = line.latency;
   const instead = line.jpeg ? `, as JPEG ${words.count(line.jpeg)}\u2009B` : "";
+  const fired = line.triggers.map((name) => `${name} · `).join("");
   put("detail-line", picked ? ""
-    : `${line.tier} ${line.confidence.toFixed(2)} · ${words.latency(1e3 * total)} · ${words.count(line.uplink)}\u2009B${instead}`);
+    : `${fired}${line.tier} ${line.confidence.toFixed(2)} · ${words.latency(1e3 * total)} · ${words.count(line.uplink)}\u2009B${instead}`);
   const stagesText = Object.entries(parts).map(([name, s]) => `${name} ${tenths(1e3 * s)}`);
   const facts = [
     ["caption by", `${line.tier}, mode ${line.mode}, confidence ${line.confidence.toFixed(2)}`],
     ["why", line.reason],
+    ["trigger", line.triggers.join(", ")],
     ["bytes", `${words.count(line.uplink)} on the wire, ${words.count(line.embedding)} of them payload`],
     ["as JPEG", line.jpeg ? `${words.count(line.jpeg)} B, ${words.count(line.jpeg / line.uplink)}× as much` : ""],
     ["latency", `${words.latency(1e3 * total)}${line.late ? ", it waited in the outbox" : ""}`],

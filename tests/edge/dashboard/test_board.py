@@ -9,7 +9,7 @@ import pytest
 from aiflow.common.messages import Caption, Descriptor, DeviceStats, EdgeStats
 from aiflow.common.topics import Topics
 from aiflow.edge.dashboard.board import Board, filters
-from aiflow.edge.dashboard.lines import MAX_DRAFTS, MAX_LINES
+from aiflow.edge.dashboard.lines import MAX_DRAFTS, MAX_LINES, MAX_NAMES, MAX_TRIGGERS
 from aiflow.edge.dashboard.places import MAX_CAMERAS, MAX_DEVICES
 
 MakeCaption = Callable[..., Caption]
@@ -71,12 +71,37 @@ def test_a_caption_is_a_line_and_counts(board: Board, caption: MakeCaption) -> N
     assert now["places"]["cameras"][0]["frames"] == 1
 
 
-def test_the_event_of_a_trigger_is_no_line_of_its_own(board: Board, caption: MakeCaption) -> None:
-    fired = {"type": "trigger", "trigger": "bus"}
-    event(board, caption(1), caption(1).model_copy(update=fired))
-    event(board, caption(2).model_copy(update=fired))  # its caption was missed
-    assert [line["id"] for line in board.lines()] == ["pi/door/1-1"]
-    assert board.unreadable == 0
+def fired(caption: Caption, trigger: str) -> Caption:
+    return caption.model_copy(update={"type": "trigger", "trigger": trigger})
+
+
+def test_the_event_of_a_trigger_is_a_mark_of_its_line(board: Board, caption: MakeCaption) -> None:
+    event(board, caption(1), caption(2))
+    board.changes()
+    event(board, fired(caption(1), "bus"), fired(caption(1), "red"), fired(caption(1), "bus"))
+    (line,) = board.changes()
+    assert (line["id"], line["triggers"]) == ("pi/door/1-1", ["bus", "red"])
+    event(board, caption(1, "a white dog", update=True), fired(caption(2), "bus"))
+    assert [one["triggers"] for one in board.lines()] == [["bus", "red"], ["bus"]]
+    now = state(board)
+    assert now["shares"]["triggers"] == {"bus": 2, "red": 1}
+    assert now["figures"]["total"]["frames"] == 2, "it is no frame"
+
+
+def test_a_trigger_without_its_caption_is_no_line(board: Board, caption: MakeCaption) -> None:
+    event(board, fired(caption(2), "bus"))
+    assert (board.lines(), board.unreadable) == ([], 0)
+
+
+def test_marks_are_bounded(board: Board, caption: MakeCaption) -> None:
+    event(board, *map(caption, range(20)))
+    event(board, *(fired(caption(n), f"{n}.{name}") for n in range(20) for name in range(12)))
+    lines: Any = board.lines()
+    assert {len(line["triggers"]) for line in lines} == {MAX_TRIGGERS}
+    assert len(state(board)["shares"]["triggers"]) == MAX_NAMES
+    board.changes()
+    event(board, fired(caption(1), "one more"))
+    assert board.changes() == []
 
 
 def test_an_update_refines_its_line_in_place(board: Board, caption: MakeCaption) -> None:
