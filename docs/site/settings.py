@@ -123,7 +123,11 @@ def written(text: str) -> str:
     known = sections(*TIERS)
     missing = set(known) - {found[2] for found in TABLE.finditer(text)}
     if missing:
-        raise ValueError(f"{PAGE.name} has no table for {', '.join(sorted(missing))}")
+        names = ", ".join(sorted(missing))
+        raise ValueError(
+            f"{PAGE.name} has no table for {names}; write <!-- settings: NAME --> and"
+            " <!-- end of settings --> where it belongs"
+        )
     return TABLE.sub(lambda found: found[1] + table(*known[found[2]]) + found[3], text)
 
 
