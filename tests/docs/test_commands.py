@@ -61,11 +61,7 @@ TESTED: Final = (
         "tests/training/test_run.py::bundle",
         "run.make",
     ),
-    (
-        r"aiflow enroll .*",
-        "tests/cli/test_enroll.py::test_the_commands_of_the_security_page",
-        "security.md",
-    ),
+    (r"aiflow enroll .*", "tests/cli/test_enroll.py", "security.md"),
     (r"aiflow bench quality .*", _BENCH + "quality.py::figures", "quality.run("),
     (
         r"aiflow bench rate .*",
