@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiflow.cli import doctor_machine, doctor_tier
+from aiflow.cli import doctor_broker, doctor_machine, doctor_tier
 from aiflow.cli.doctor_certificates import until, until_of_file
 from aiflow.cli.doctor_finding import State
 from aiflow.cli.doctor_probe import ProbeFailed, probe
@@ -174,8 +174,12 @@ def test_a_wrong_password_comes_with_the_brokers_reason(
 
 
 def test_a_broker_that_is_away_is_told_from_one_that_refuses(
-    device: dict[str, str], examine: Callable[..., Report], mosquitto: Mosquitto
+    device: dict[str, str],
+    examine: Callable[..., Report],
+    mosquitto: Mosquitto,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(doctor_broker, "CONNECT_S", 0.5)
     mosquitto.stop()
     report = examine(device)
     assert report.failed == {"broker"}

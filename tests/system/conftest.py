@@ -130,6 +130,7 @@ class System:
                 log_level="debug",
             )
             self.tiers = tier_processes(self.plan, folder)
+            self.configure("edge", "receipt_every_s = 0.2")  # tests wait for receipts
             self._resources.callback(stop_all, list(self.tiers.values()))
         except BaseException:
             self._resources.close()
