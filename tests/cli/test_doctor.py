@@ -110,7 +110,7 @@ def test_a_camera_that_is_missing_is_named(
     report = examine(device | {"camera": '[[camera]]\nname = "door"\nuri = "/dev/video63"'})
     assert (report.status, report.failed) == (1, {"camera"})
     assert "/dev/video63 is not there" in report.of("camera")["seen"]
-    assert report.of("camera")["next"]
+    assert "ls /dev/video*" in report.of("camera")["next"]
 
 
 def test_a_camera_that_hangs_is_given_up_with_its_process(
@@ -149,6 +149,14 @@ def test_a_changed_model_file_is_named(
     report = examine(device | {"bundle": f'bundle = "{copy}"'})
     assert (report.status, report.failed) == (1, {"bundle"})
     assert f"{model.name} was changed" in report.of("bundle")["seen"]
+
+
+def test_a_bundle_that_is_not_there_says_where_names_are(
+    device: dict[str, str], examine: Callable[..., Report]
+) -> None:
+    report = examine(device | {"bundle": 'bundle = "strete"'})
+    assert report.failed == {"bundle"}
+    assert "aiflow bundle list" in report.of("bundle")["next"]
 
 
 def test_a_wrong_password_comes_with_the_brokers_reason(
@@ -235,7 +243,19 @@ def test_a_full_disk_is_seen_by_writing(
     report = examine(device)
     assert (report.status, report.failed) == (1, {"disk"})
     assert "No space left on device" in report.of("disk")["seen"]
+    assert "make room" in report.of("disk")["next"]
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+def test_a_folder_that_is_none_asks_for_no_room(
+    device: dict[str, str], examine: Callable[..., Report], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    device["outbox"] = f'[outbox]\npath = "{tmp_path / "file" / "outbox.sqlite"}"'
+    report = examine(device)
+    assert (report.status, report.failed) == (1, {"disk"})
+    assert "Not a directory" in report.of("disk")["seen"]
+    assert "path of [outbox]" in report.of("disk")["next"]
 
 
 def test_a_damaged_outbox_is_told_from_a_whole_one(
