@@ -37,7 +37,8 @@ STREETS: Final = 60
 BATCH: Final = 32
 SLACK_S: Final = 2.0
 """So much before an occurrence and after it an event still counts as its own."""
-CONFIDENCES: Final = (0.0, 0.8)
+SETTINGS: Final = ((0.0, 0.0), (0.0, 1.0), (0.8, 1.0))
+"""Of `min_confidence` and `for_s`."""
 SIMILARITIES: Final = (0.94, 0.96, 0.98)
 EXAMPLE_EVERY_S: Final = 15.0
 PEOPLE: Final = frozenset({"pedestrian", "child", "cyclist"})
@@ -135,7 +136,7 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
     streets, per_street = scenes or STREETS, frames_of_a_street(FPS)
     bundle = Bundle.open("street")
     encoder, captioner = Encoder.load(bundle), Captioner(bundle, "edge")
-    counts = {(at, case.config.name): Count() for at in CONFIDENCES for case in CASES}
+    counts = {(case.config.name, *at): Count() for at in SETTINGS for case in CASES}
     alike = {at: Count() for at in SIMILARITIES}
     with Painters(seed) as painters:
         frames = painters.live(FPS, streets * per_street, bundle.input_size)
@@ -145,9 +146,9 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
                 rows.append(encoder.encode(image).symbols)
                 truths.append(scene.facts())
             drafts = caption(captioner, rows)
-            for at in CONFIDENCES:
-                for name, count in of_a_street(at, drafts, truths).items():
-                    counts[at, name] += count
+            for setting in SETTINGS:
+                for name, count in of_a_street(*setting, drafts, truths).items():
+                    counts[name, *setting] += count
             for at, count in of_examples(rows, drafts, truths, bundle).items():
                 alike[at] += count
             say(f"{street + 1} of {streets} streets")
@@ -157,8 +158,8 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
         "slack_s": SLACK_S,
         "hold_off_s": CASES[0].config.hold_off_s,
         "triggers": [
-            {"trigger": name, "min_confidence": at, **count.as_json()}
-            for (at, name), count in counts.items()
+            {"trigger": name, "min_confidence": at, "for_s": for_s, **count.as_json()}
+            for (name, at, for_s), count in counts.items()
         ],
         "examples": [{"similarity": at, **count.as_json()} for at, count in alike.items()],
     }
@@ -175,10 +176,11 @@ def caption(captioner: Captioner, rows: Sequence[Symbols]) -> list[Draft]:
 
 
 def of_a_street(
-    min_confidence: float, drafts: Sequence[Draft], truths: Sequence[Facts]
+    min_confidence: float, for_s: float, drafts: Sequence[Draft], truths: Sequence[Facts]
 ) -> dict[str, Count]:
     """All cases on the consecutive frames of one street."""
-    configs = [case.config.model_copy(update={"min_confidence": min_confidence}) for case in CASES]
+    setting = {"min_confidence": min_confidence, "for_s": for_s}
+    configs = [case.config.model_copy(update=setting) for case in CASES]
     fired = events(configs, drafts)
     return {
         case.config.name: score(
@@ -266,9 +268,9 @@ def score(fired: Sequence[float], there: Sequence[tuple[float, float]]) -> Count
 def table(figures: Figures) -> str:
     """The triggers as Markdown."""
     words = [
-        ("trigger", "min_confidence", "precision", "recall", "median delay"),
+        ("trigger", "min_confidence", "for_s", "precision", "recall", "median delay"),
         *(
-            (one["trigger"], f"{one['min_confidence']:g}", *_scores(one))
+            (one["trigger"], f"{one['min_confidence']:g}", f"{one['for_s']:g}", *_scores(one))
             for one in figures["triggers"]
         ),
     ]

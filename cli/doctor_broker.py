@@ -24,6 +24,16 @@ CONNECT_S: Final = 5.0
 VERSION_S: Final = 1.0
 """How long to wait for a broker that may say its version."""
 SOON: Final = dt.timedelta(days=30)
+_TIME: Final = "is this clock right? else make the broker a new certificate: aiflow enroll broker"
+_NAME: Final = (
+    "host of [broker] must be a name in the broker's certificate: aiflow enroll broker --host NAME"
+)
+_OF_ANOTHER: Final = (
+    "ca_file of [broker] must be of the authority that made the broker's certificate; "
+    "docs/security.md"
+)
+_UNVERIFIED: Final = {9: _TIME, 10: _TIME, 62: _NAME, 64: _NAME}
+"""By X509_V_ERR_CERT_NOT_YET_VALID, _HAS_EXPIRED, _HOSTNAME_MISMATCH, _IP_ADDRESS_MISMATCH."""
 _VERSION_TOPIC: Final = "$SYS/broker/version"
 
 
@@ -45,26 +55,45 @@ def broker_findings(patient: Patient) -> Iterator[Finding]:
         return
     try:
         version = _login(broker)
-    except ConfigError as error:
-        yield failed("broker", str(error), "correct [broker], or the file that it names")
-    except BrokerRefused as error:
-        yield failed("broker", str(error), _after_refusal(broker))
     except AiflowError as error:
-        yield failed(
-            "broker",
-            str(error),
-            "is it running, and are host and port of [broker] right? A Mosquitto without a "
-            "configuration file lets in its own machine only",
-        )
+        yield failed("broker", str(error), _what_next(error, broker))
     else:
         who = f" as {broker.username}" if broker.username else ""
         yield ok("broker", f"{where} lets us in{who}{version and f'; {version}'}")
 
 
-def _after_refusal(broker: Broker) -> str:
-    if broker.ca_file is not None:
-        return "see `aiflow enroll list`, the broker's log, and docs/security.md"
-    return "compare username and password_file with the broker's users; its log says more"
+def _what_next(error: AiflowError, broker: Broker) -> str:
+    match error:
+        case ConfigError():
+            return "correct [broker], or the file that it names"
+        case BrokerRefused():
+            return _after_refusal(error.__cause__, broker)
+    if isinstance(error.__cause__, socket.gaierror):
+        return "correct host of [broker]: a name that this machine finds, or an address"
+    if error.__cause__ is None and broker.ca_file is None:  # it took the connection, and ended it
+        return (
+            "if it wants TLS: give its port for that, often 8883, and ca_file in [broker]; "
+            "docs/security.md"
+        )
+    return (
+        "is it running, and are host and port of [broker] right? A Mosquitto without a "
+        "configuration file lets in its own machine only"
+    )
+
+
+def _after_refusal(cause: BaseException | None, broker: Broker) -> str:
+    if broker.ca_file is None:
+        return "compare username and password_file with the broker's users; its log says more"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _UNVERIFIED.get(cause.verify_code, _OF_ANOTHER)
+    if isinstance(cause, ConnectionResetError):
+        return "give the port that has TLS, often 8883; where it has none, leave ca_file out"
+    if broker.cert_file is None:
+        return (
+            "it may want a certificate of ours: make one with `aiflow enroll`, and name it in "
+            "cert_file and key_file; docs/security.md"
+        )
+    return "see `aiflow enroll list`, the broker's log, and docs/security.md"
 
 
 def _login(broker: Broker) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -41,15 +42,18 @@ def _room(folder: Path, wanted: Path) -> Finding:
             trial.flush()
             os.fsync(trial.fileno())
     except OSError as error:
-        what_next = (
-            "as which user was this asked? the tier's own must own that folder"
-            if isinstance(error, PermissionError)
-            else "make room; until then frames are dropped as they come (reason: storage)"
-        )
-        return failed("disk", f"{seen}; writing there fails: {error.strerror}", what_next)
+        return failed("disk", f"{seen}; writing there fails: {error.strerror}", _what_next(error))
     if free < ROOM_BYTES:
         return warning("disk", seen, "make room before it is full")
     return ok("disk", f"{seen}, and it can be written")
+
+
+def _what_next(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "make room; until then frames are dropped as they come (reason: storage)"
+    if isinstance(error, PermissionError):
+        return "as which user was this asked? the tier's own must own that folder"
+    return "keep it in a folder that can be written: path of [outbox], or ledger of an edge node"
 
 
 def _whole(store: Path) -> Finding:

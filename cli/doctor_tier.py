@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +12,9 @@ from aiflow.cli.doctor_finding import Finding, failed, ok, warning
 from aiflow.cli.doctor_patient import Patient
 from aiflow.cli.doctor_probe import ProbeFailed, probe
 from aiflow.common.bundle import Bundle
-from aiflow.common.errors import AiflowError, ConfigError
+from aiflow.common.errors import AiflowError, BundleNotFound, ConfigError
 from aiflow.device.camera import Source
+from aiflow.device.camera.source import Origin
 from aiflow.device.config import CameraConfig
 
 CAMERA_S: Final = 20.0
@@ -21,6 +22,16 @@ CAMERA_S: Final = 20.0
 MODEL_S: Final = 60.0
 UNSHARED: Final = frozenset({"device", "picamera2", "gstreamer"})
 """Cameras that one process at a time may have."""
+WHAT_NEXT: Final[Mapping[Origin, str]] = {
+    "device": "see what `ls /dev/video*` shows, and correct uri of its [[camera]], or end the "
+    "program that has it",
+    "picamera2": "see what `rpicam-hello --list-cameras` shows",
+    "gstreamer": "try the pipeline with gst-launch-1.0",
+    "url": "try the same URL in a player, as in `ffplay URL`: address, path, user and password",
+    "path": "correct uri of its [[camera]]",
+    "synthetic": "correct uri of its [[camera]]",
+}
+"""Where a camera gives nothing."""
 DARK: Final = 2.0
 """Mean of 0 to 255 below which a picture is black."""
 
@@ -38,7 +49,7 @@ def models(patient: Patient) -> Iterator[Finding]:
     try:
         bundle = Bundle.open(patient.bundle)
     except AiflowError as error:
-        yield failed("bundle", str(error), "install the package again, or correct `bundle`")
+        yield failed("bundle", str(error), _bundle_next(error))
         return
     files = len(bundle.manifest.sha256)
     yield ok("bundle", f"{bundle.manifest.name} {bundle.id[:12]}: all {files} files are as made")
@@ -56,6 +67,12 @@ def models(patient: Patient) -> Iterator[Finding]:
         yield ok("runtime", f"{name} {facts['did']} in {facts['run_s'] * 1000:.1f} ms")
 
 
+def _bundle_next(error: AiflowError) -> str:
+    if isinstance(error, BundleNotFound):
+        return "correct `bundle`; `aiflow bundle list` shows what there is"
+    return "install the package again, or the bundle that `bundle` names"
+
+
 def cameras(patient: Patient) -> Iterator[Finding]:
     """Whether each may be opened, and gives a frame."""
     for camera in patient.cameras:
@@ -71,19 +88,18 @@ def cameras(patient: Patient) -> Iterator[Finding]:
                 "its status line says whether it is online; or stop it, and ask again",
             )
         else:
-            yield _camera(camera, named)
+            yield _camera(camera, source.origin, named)
 
 
-def _camera(camera: CameraConfig, named: str) -> Finding:
+def _camera(camera: CameraConfig, origin: Origin, named: str) -> Finding:
     job = {"what": "camera"} | camera.model_dump(include={"uri", "fps", "width", "height"})
     # A file for the truth is the daemon's to write.
     job["uri"] = re.sub(r"^(synthetic:.*[?&])truth=[^&]*&?", r"\1", camera.uri)
     try:
         facts = probe(job, CAMERA_S)
     except ProbeFailed as error:
-        return failed(
-            "camera", f"{named}: {error}", "docs/troubleshooting.md, A camera delivers nothing"
-        )
+        what_next = f"{WHAT_NEXT[origin]}; docs/troubleshooting.md says more"
+        return failed("camera", f"{named}: {error}", what_next)
     seen = f"{named}: {facts['width']}x{facts['height']} after {facts['took_s']:.1f} s"
     if facts["brightness"] < DARK:
         return warning("camera", f"{seen}, and the picture is black", "is the lens covered?")

@@ -29,6 +29,19 @@ log = logging.getLogger(__name__)
 
 NO_SETTINGS: Final = frozenset({"LOG_FORMAT"})
 """Variables with the prefix that are options of the command, not settings."""
+WANTED: Final = dict.fromkeys(("model_type", "model_attributes_type"), "should be a section") | {
+    "int_parsing": "should be a whole number",
+    "int_type": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_parsing": "should be a number",
+    "float_type": "should be a number",
+    "bool_parsing": "should be true or false",
+    "bool_type": "should be true or false",
+    "string_type": "should be text in quotes",
+    "path_type": "should be a path in quotes",
+    "tuple_type": "should be a list in square brackets",
+}
+"""What pydantic says in words of its own, in a reader's; by the type of the fault."""
 MAX_FAULTS: Final = 3
 """Most faults that one ConfigError tells; the rest is counted."""
 
@@ -197,6 +210,7 @@ def _sentence(
 ) -> str:
     faults = error.errors(include_url=False)
     told = [_fault(model, fault, source, variables) for fault in faults[:MAX_FAULTS]]
+    told[1:] = [words.removeprefix(f"{source}: ") for words in told[1:]]
     more = f"; and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
     return "; ".join(told) + more
 
@@ -220,9 +234,11 @@ def _complaint(model: type[BaseModel], fault: ErrorDetails) -> str:
         return "is required"
     if fault["type"] == "value_error":
         return str(fault.get("ctx", {}).get("error", fault["msg"]))
+    if fault["type"] == "tuple_type" and _model_at(model, keys) is not None:
+        return f"comes any number of times; write [[{keys[-1]}]]"
     given = repr(fault["input"])
     given = given if len(given) <= 60 else f"{given[:57]}..."
-    return f"{fault['msg'].removeprefix('Input ')}, not {given}"
+    return f"{WANTED.get(fault['type'], fault['msg'].removeprefix('Input '))}, not {given}"
 
 
 def _suggestion(owner: type[BaseModel] | None, key: str) -> str:

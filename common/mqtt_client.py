@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 from paho.mqtt.client import Client
@@ -110,10 +111,12 @@ def _password(broker: Broker) -> str | None:
         return None
     try:
         lines = broker.password_file.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(
-            f"password file {broker.password_file} cannot be read: {error}"
+            f"password file {broker.password_file} cannot be read: {error.strerror}"
         ) from error
+    except ValueError as error:
+        raise ConfigError(f"password file {broker.password_file} is not text") from error
     if not lines:
         raise ConfigError(f"password file {broker.password_file} is empty")
     return lines[0]
@@ -122,12 +125,29 @@ def _password(broker: Broker) -> str | None:
 def _tls_context(broker: Broker) -> ssl.SSLContext | None:
     if broker.ca_file is None:
         return None
+    for name in ("ca_file", "cert_file", "key_file"):
+        _check_readable(name, getattr(broker, name))
     try:
         context = ssl.create_default_context(cafile=broker.ca_file)
-        if broker.cert_file is not None:
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"ca_file {broker.ca_file} holds no certificate in PEM form") from error
+    if broker.cert_file is not None:
+        try:
             context.load_cert_chain(broker.cert_file, broker.key_file)
-    except OSError as error:  # ssl.SSLError among them
-        files = ", ".join(str(f) for f in (broker.ca_file, broker.cert_file, broker.key_file) if f)
-        raise ConfigError(f"a TLS file ({files}) cannot be used: {error}") from error
+        except OSError as error:
+            raise ConfigError(
+                f"cert_file {broker.cert_file} and key_file {broker.key_file} are not a certificate"
+                f" and its key, both in PEM form"
+            ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _check_readable(name: str, path: Path | None) -> None:
+    """OpenSSL does not say which file it means."""
+    if path is None:
+        return
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"{name} {path} cannot be read: {error.strerror}") from error

@@ -259,7 +259,9 @@ class Outbox:
         try:
             return _connect(self._path)
         except sqlite3.OperationalError as error:  # no space, no permission: the file may be good
-            raise StorageError(f"outbox {self._path}: {_words(error)}") from error
+            raise StorageError(
+                f"outbox {self._path} cannot be opened: {_words(error)}; see `aiflow doctor device`"
+            ) from error
         except sqlite3.DatabaseError as error:
             aside = self._path.with_name(f"{self._path.name}.corrupt")
             log.error(  # noqa: TRY400 - one line says it

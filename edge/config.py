@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,6 +14,8 @@ from aiflow.edge.dashboard.config import DashboardConfig
 from aiflow.edge.pace import Drafts
 
 Words = tuple[Annotated[str, Field(min_length=1, max_length=100)], ...]
+WORDS_LAST_S: Final = 1.0
+"""A condition on words has to last so long, unless the owner says otherwise."""
 
 
 class TriggerConfig(Section):
@@ -42,6 +44,11 @@ class TriggerConfig(Section):
     min_confidence: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="a caption that is less sure says nothing"
     )
+    for_s: Annotated[float, Field(ge=0, le=3600)] | None = Field(
+        default=None,
+        description="fires once every caption of so many seconds has met its condition, 0 with the "
+        "first; unset, 1 with words and 0 with `like`",
+    )
     hold_off_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=10.0,
         description="fires again only after its condition has not been met for so many seconds",
@@ -53,6 +60,13 @@ class TriggerConfig(Section):
     late: bool = Field(
         default=False, description="whether captions of frames that came late fire, too"
     )
+
+    @property
+    def lasting_s(self) -> float:
+        """What `for_s` comes to. One caption may slip; likeness to an example rarely does."""
+        if self.for_s is not None:
+            return self.for_s
+        return WORDS_LAST_S if self.like is None else 0.0
 
     @field_validator("name", "like")
     @classmethod

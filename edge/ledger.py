@@ -184,5 +184,14 @@ class Ledger:
 def _storage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
-        raise StorageError(f"ledger {path}: {error}") from error
+    except OSError as error:
+        raise StorageError(f"ledger {path} cannot be created: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise StorageError(f"ledger {path}: {_words(error)}; see `aiflow doctor edge`") from error
+
+
+def _words(error: sqlite3.Error) -> str:
+    words = str(error)
+    if "full" in words:
+        return "no space left on the disk"
+    return "it is in use by another process" if "locked" in words else words

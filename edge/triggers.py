@@ -1,10 +1,10 @@
 """Triggers: which captions begin something that somebody looks for. Pure, but for a clock.
 
-A trigger fires when its condition becomes true of a camera. The occurrence then lasts until the
-condition has been false for `hold_off_s`; whatever is true before that belongs to it.
+A trigger fires when its condition has been true of a camera for `for_s`. The occurrence then lasts
+until the condition has been false for `hold_off_s`; whatever is true before that belongs to it.
 
-    caption -> condition -> idle --true--> under way --false for hold_off_s--> idle
-                                 fires
+    caption -> condition -> idle --true for for_s--> under way --false for hold_off_s--> idle
+                                     fires
 """
 
 from __future__ import annotations
@@ -30,6 +30,17 @@ class Occurrence(NamedTuple):
     camera: str
 
 
+class Run(NamedTuple):
+    """Captions in a row that meet a condition; seconds are those of their frames' capture."""
+
+    frame: str
+    """Id of the newest frame, of which an update may come."""
+    before_s: float | None
+    """When the run began that the frame before belongs to; None if that meets nothing."""
+    since_s: float | None
+    """The same, with the newest frame."""
+
+
 class Triggers:
     """All triggers of a node; any thread may call it."""
 
@@ -49,6 +60,7 @@ class Triggers:
         self._lock = threading.Lock()
         self._under_way: dict[Occurrence, float | None] = {}
         """With the time since when the condition is false; None while it is true."""
+        self._runs: dict[Occurrence, Run] = {}
 
     def take(
         self, caption: Caption, symbols: Symbols | None = None, *, newest: bool = True
@@ -56,20 +68,20 @@ class Triggers:
         """What begins with this caption of a frame with these symbols, uint8 (k, D), if any.
 
         Not `newest`: a later frame of the camera has been captioned already. Then it may begin an
-        occurrence, but does not say how things are now.
+        occurrence for which one caption is enough, but does not say how things are now.
         """
         if caption.type == "trigger":
             return []
         with self._lock:
             now = self._clock()
             return [
-                occurrence
+                Occurrence(condition.config.name, caption.device, caption.camera)
                 for condition in self._conditions
                 if condition.concerns(caption, symbols)
                 and self._begins(
-                    occurrence := Occurrence(condition.config.name, caption.device, caption.camera),
+                    condition.config,
+                    caption,
                     now,
-                    condition.config.hold_off_s,
                     met=condition.met(caption, symbols),
                     newest=newest,
                 )
@@ -81,19 +93,33 @@ class Triggers:
             self._under_way.pop(occurrence, None)
 
     def _begins(
-        self, occurrence: Occurrence, now: float, hold_off_s: float, *, met: bool, newest: bool
+        self, config: TriggerConfig, caption: Caption, now: float, *, met: bool, newest: bool
     ) -> bool:
         """Note whether its condition is met; True if it begins with that. The lock is held."""
+        occurrence = Occurrence(config.name, caption.device, caption.camera)
         false_since = self._under_way.get(occurrence)
-        if false_since is not None and now - false_since >= hold_off_s:
+        if false_since is not None and now - false_since >= config.hold_off_s:
             del self._under_way[occurrence]
-        begins = met and occurrence not in self._under_way
-        if met and newest:
+        lasted_s = self._lasted_s(occurrence, caption, met=met) if newest else 0.0
+        under_way = occurrence in self._under_way
+        begins = met and not under_way and lasted_s >= config.lasting_s
+        if met and newest and (begins or under_way):
             self._under_way[occurrence] = None
         elif begins or (newest and self._under_way.get(occurrence, now) is None):
             # It has become false, or was true of an older frame only, which may be over.
             self._under_way[occurrence] = now
         return begins
+
+    def _lasted_s(self, occurrence: Occurrence, caption: Caption, *, met: bool) -> float:
+        """Note the newest caption; for how long each one up to it has met the condition."""
+        run = self._runs.pop(occurrence, Run("", None, None))
+        before_s = run.before_s if run.frame == caption.id else run.since_s
+        captured_s = caption.timestamp
+        began_s = captured_s if before_s is None else min(before_s, captured_s)
+        since_s = began_s if met else None
+        if before_s is not None or since_s is not None:
+            self._runs[occurrence] = Run(caption.id, before_s, since_s)
+        return 0.0 if since_s is None else captured_s - since_s
 
 
 class Condition:

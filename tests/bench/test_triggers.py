@@ -59,12 +59,22 @@ def test_what_is_said_and_true_is_right_and_what_is_only_said_is_wrong() -> None
     with_dog = Scene("day", "clear", "town", (DOG,)).facts()
     without = Scene("day", "clear", "town", ()).facts()
     dog, nothing = Draft((), "two red dogs sit", 0.9), Draft((), "nothing in sight", 0.9)
-    counts = triggers.of_a_street(0.0, [nothing, dog, dog], [without, with_dog, with_dog])
+    counts = triggers.of_a_street(0.0, 0.0, [nothing, dog, dog], [without, with_dog, with_dog])
     assert counts["dog"] == Count(1, 1, 1, (0.0,))
-    counts = triggers.of_a_street(0.0, [nothing, dog, dog], [without] * 3)
+    counts = triggers.of_a_street(0.0, 0.0, [nothing, dog, dog], [without] * 3)
     assert counts["dog"] == Count(1, 0, 0)
-    counts = triggers.of_a_street(0.95, [nothing, dog, dog], [with_dog] * 3)
+    counts = triggers.of_a_street(0.95, 0.0, [nothing, dog, dog], [with_dog] * 3)
     assert counts["dog"] == Count(0, 0, 1)
+
+
+def test_one_wrong_caption_is_not_enough_where_a_condition_must_last() -> None:
+    with_dog = Scene("day", "clear", "town", (DOG,)).facts()
+    without = Scene("day", "clear", "town", ()).facts()
+    dog, nothing = Draft((), "two red dogs sit", 0.9), Draft((), "nothing in sight", 0.9)
+    said = [dog, *[nothing] * 9, dog, dog, dog]
+    true = [*[without] * 10, *[with_dog] * 3]
+    assert triggers.of_a_street(0.0, 0.0, said, true)["dog"] == Count(1, 0, 1)
+    assert triggers.of_a_street(0.0, 1.0, said, true)["dog"] == Count(1, 1, 1, (1.0,))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,7 @@ def test_on_a_live_street_what_happens_is_found(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(triggers, "FPS", 0.5)
     told: list[str] = []
     figures = triggers.run(seed=3, plot=None, say=told.append, scenes=1)
-    assert len(figures["triggers"]) == len(CASES) * len(triggers.CONFIDENCES)
+    assert len(figures["triggers"]) == len(CASES) * len(triggers.SETTINGS)
     whole = sum((Count(one["events"], one["right"], one["occurrences"])
                  for one in figures["triggers"]), Count())  # fmt: skip
     assert 0 < whole.right <= min(whole.events, whole.occurrences)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiflow.cli import doctor_machine, doctor_tier
+from aiflow.cli import doctor_broker, doctor_machine, doctor_tier
 from aiflow.cli.doctor_certificates import until, until_of_file
 from aiflow.cli.doctor_finding import State
 from aiflow.cli.doctor_probe import ProbeFailed, probe
@@ -118,7 +118,7 @@ def test_a_camera_that_is_missing_is_named(
     report = examine(device | {"camera": '[[camera]]\nname = "door"\nuri = "/dev/video63"'})
     assert (report.status, report.failed) == (1, {"camera"})
     assert "/dev/video63 is not there" in report.of("camera")["seen"]
-    assert report.of("camera")["next"]
+    assert "ls /dev/video*" in report.of("camera")["next"]
 
 
 def test_a_camera_that_hangs_is_given_up_with_its_process(
@@ -159,6 +159,14 @@ def test_a_changed_model_file_is_named(
     assert f"{model.name} was changed" in report.of("bundle")["seen"]
 
 
+def test_a_bundle_that_is_not_there_says_where_names_are(
+    device: dict[str, str], examine: Callable[..., Report]
+) -> None:
+    report = examine(device | {"bundle": 'bundle = "strete"'})
+    assert report.failed == {"bundle"}
+    assert "aiflow bundle list" in report.of("bundle")["next"]
+
+
 def test_a_wrong_password_comes_with_the_brokers_reason(
     device: dict[str, str],
     examine: Callable[..., Report],
@@ -182,8 +190,12 @@ def test_a_wrong_password_comes_with_the_brokers_reason(
 
 
 def test_a_broker_that_is_away_is_told_from_one_that_refuses(
-    device: dict[str, str], examine: Callable[..., Report], mosquitto: Mosquitto
+    device: dict[str, str],
+    examine: Callable[..., Report],
+    mosquitto: Mosquitto,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(doctor_broker, "CONNECT_S", 0.5)
     mosquitto.stop()
     report = examine(device)
     assert report.failed == {"broker"}
@@ -239,7 +251,19 @@ def test_a_full_disk_is_seen_by_writing(
     report = examine(device)
     assert (report.status, report.failed) == (1, {"disk"})
     assert "No space left on device" in report.of("disk")["seen"]
+    assert "make room" in report.of("disk")["next"]
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+def test_a_folder_that_is_none_asks_for_no_room(
+    device: dict[str, str], examine: Callable[..., Report], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    device["outbox"] = f'[outbox]\npath = "{tmp_path / "file" / "outbox.sqlite"}"'
+    report = examine(device)
+    assert (report.status, report.failed) == (1, {"disk"})
+    assert "Not a directory" in report.of("disk")["seen"]
+    assert "path of [outbox]" in report.of("disk")["next"]
 
 
 def test_a_damaged_outbox_is_told_from_a_whole_one(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aiflow.cli import homeassistant
 from aiflow.cli.main import run
 from aiflow.common.config import Broker
 from aiflow.common.mqtt import Properties, Session
@@ -73,8 +74,12 @@ def test_broker_that_refuses_is_one_sentence(
 
 
 def test_broker_that_is_not_there_is_one_sentence(
-    config: Path, mosquitto: Mosquitto, capsys: pytest.CaptureFixture[str]
+    config: Path,
+    mosquitto: Mosquitto,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(homeassistant, "PATIENCE_S", 0.5)
     mosquitto.stop()
     assert run(["homeassistant", "remove", "--config", str(config)]) == 1
     assert "cannot be reached: Connection refused" in capsys.readouterr().err

@@ -100,13 +100,15 @@ def test_unknown_key_like_no_other_lists_the_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text, words",
     [
-        ('[broker]\nport = "x"\n', "[broker] port: should be a valid integer"),
+        ('[broker]\nport = "x"\n', "[broker] port: should be a whole number, not 'x'"),
         ("[broker]\nport = 0\n", "[broker] port: should be greater than or equal to 1, not 0"),
         ("[[camera]]\nfps = 1\n", "[camera 1] name: is required"),
         ('[broker]\nprefix = "a//b"\n', "[broker] prefix: prefix name '' is empty"),
         ('[broker]\ncert_file = "c"\n', "[broker]: cert_file and key_file need each other"),
         ('[broker]\npassword_file = "p"\n', "[broker]: password_file needs a username"),
-        ("broker = 3\n", "broker: should be a valid dictionary or instance of Broker, not 3"),
+        ("broker = 3\n", "broker: should be a section, not 3"),
+        ('[camera]\nname = "a"\n', "camera: comes any number of times; write [[camera]]"),
+        ("path = 3\n", "path: should be a path in quotes, not 3"),
         ("device = \n", "is not valid TOML: Invalid value (at line 1, column 10)"),
     ],
 )
@@ -120,6 +122,7 @@ def test_each_fault_is_one_sentence(tmp_path: Path, text: str, words: str) -> No
 def test_several_faults_are_told_and_the_rest_counted(tmp_path: Path) -> None:
     sentence = fault(write(tmp_path, "q1 = 1\nq2 = 1\nq3 = 1\nq4 = 1\nq5 = 1\n"))
     assert sentence.count("unknown key") == 3
+    assert sentence.count("config file") == 1
     assert sentence.endswith("; and 2 more")
 
 
@@ -134,7 +137,7 @@ def test_folder_instead_of_a_file(tmp_path: Path) -> None:
 
 def test_a_fault_from_the_environment_names_the_variable() -> None:
     assert fault(None, {"AIFLOW_BROKER__PORT": "many"}).startswith(
-        "environment variable AIFLOW_BROKER__PORT: should be a valid integer"
+        "environment variable AIFLOW_BROKER__PORT: should be a whole number, not 'many'"
     )
     assert fault(None, {"AIFLOW_BROKER__PROT": "1"}) == (
         "environment variable AIFLOW_BROKER__PROT: unknown key; did you mean port?"

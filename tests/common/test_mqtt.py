@@ -552,13 +552,20 @@ def test_publish_size_is_what_goes_over_the_wire(
             assert received[0] >> 4 == 3
 
 
-def test_tls(mosquitto: Mosquitto, new_session: NewSession, tmp_path: Path) -> None:
+@pytest.fixture
+def self_signed(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1, and its key."""
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     files = ["-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
     key.chmod(0o644)
+    return certificate, key
+
+
+def test_tls(mosquitto: Mosquitto, new_session: NewSession, self_signed: tuple[Path, Path]) -> None:
+    certificate, key = self_signed
     plain = Broker(port=mosquitto.port, ca_file=certificate)
     with pytest.raises(BrokerRefused, match="no TLS with the MQTT broker"):
         new_session(plain, "plain").wait_connected(PATIENCE_S)
@@ -577,8 +584,22 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         Session(Broker(username="u", password_file=absent), "me")
     with pytest.raises(ConfigError, match=f"password file {empty} is empty"):
         Session(Broker(username="u", password_file=empty), "me")
-    with pytest.raises(ConfigError, match=f"a TLS file .{absent}. cannot be used"):
+    with pytest.raises(ConfigError, match=f"ca_file {absent} cannot be read: No such file"):
         Session(Broker(ca_file=absent), "me")
+    with pytest.raises(ConfigError, match=f"ca_file {empty} holds no certificate in PEM form"):
+        Session(Broker(ca_file=empty), "me")
+
+
+def test_a_key_that_is_of_no_use_is_told_from_the_authority(
+    self_signed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    certificate, _ = self_signed
+    absent, empty = tmp_path / "absent", tmp_path / "empty"
+    empty.touch()
+    with pytest.raises(ConfigError, match=f"key_file {absent} cannot be read: No such file"):
+        Session(Broker(ca_file=certificate, cert_file=certificate, key_file=absent), "me")
+    with pytest.raises(ConfigError, match=f"key_file {empty} are not a certificate and its key"):
+        Session(Broker(ca_file=certificate, cert_file=certificate, key_file=empty), "me")
 
 
 def test_user_name_and_password(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,8 @@ from aiflow.edge.triggers import Triggers, pattern
 if TYPE_CHECKING:
     from tests.edge.conftest import Clock, FakeCamera, FakeOutlet
 
-DOG = TriggerConfig(name="dog", any=("dog",), hold_off_s=10)
+# At once, but where a test is about waiting.
+DOG = TriggerConfig(name="dog", any=("dog",), hold_off_s=10, for_s=0)
 
 
 def said(text: str, **facts: object) -> Caption:
@@ -102,7 +104,7 @@ def test_cameras_are_apart(watch: Watch) -> None:
 
 
 def test_only_the_cameras_that_it_names(clock: Clock) -> None:
-    watch = Watch(clock, TriggerConfig(name="dog", any=("dog",), cameras=("pi/yard",)))
+    watch = Watch(clock, DOG.model_copy(update={"cameras": ("pi/yard",)}))
     assert watch.hears("a dog") == 0
     assert watch.hears("a dog", camera="yard") == 1
 
@@ -128,13 +130,91 @@ def test_an_older_frame_may_fire_but_does_not_say_how_things_are_now(watch: Watc
     assert watch.hears("a dog", 20) == 0
 
 
+LASTING = DOG.model_copy(update={"for_s": 2.0})
+
+
+@pytest.fixture
+def patient(clock: Clock) -> Callable[..., int]:
+    """A trigger that waits for two seconds: says the text of the frame that was captured then."""
+    triggers = Triggers([LASTING], clock)
+
+    def says(captured_s: float, text: str, *, newest: bool = True, **facts: object) -> int:
+        frame = {"id": f"pi/door/1-{captured_s:g}", "timestamp": 1_000 + captured_s}
+        return len(triggers.take(said(text, **frame, **facts), newest=newest))
+
+    return says
+
+
+@pytest.mark.parametrize(
+    "times, texts, fires",
+    [
+        ((0, 1, 2, 3), "dddd", [0, 0, 1, 0]),  # once, and when it has lasted
+        ((0, 1, 2, 3, 4), "ddbdd", [0, 0, 0, 0, 0]),  # one caption without it: from the beginning
+        ((0, 1, 2, 3, 4, 5), "dbdddd", [0, 0, 0, 0, 1, 0]),
+        ((0, 5), "dd", [0, 1]),  # a still scene: nothing came in between, so nothing changed
+        ((0, 5, 10), "dbd", [0, 0, 0]),
+        ((9, 1, 2, 3), "dddd", [0, 0, 0, 1]),  # the device's clock was set back
+    ],
+)
+def test_a_condition_may_have_to_last(
+    patient: Callable[..., int], times: tuple[float, ...], texts: str, fires: list[int]
+) -> None:
+    words = {"d": "a dog", "b": "a bus"}
+    heard = [patient(at, words[text]) for at, text in zip(times, texts, strict=True)]
+    assert heard == fires
+
+
+def test_unless_told_otherwise_words_have_to_last_a_second_and_likeness_does_not() -> None:
+    assert TriggerConfig(name="dog", any=("dog",)).lasting_s == 1
+    assert TriggerConfig(name="gate", like="open").lasting_s == 0
+    assert TriggerConfig(name="gate", like="open", for_s=3).lasting_s == 3
+    assert DOG.lasting_s == 0
+
+
+def test_an_update_does_not_break_the_run_that_it_makes_whole(patient: Callable[..., int]) -> None:
+    assert patient(0, "a dog") == 0
+    assert patient(1, "a horse") == 0
+    assert patient(1, "a dog", type="update") == 0
+    assert patient(2, "a dog") == 1
+
+
+def test_an_update_that_makes_it_false_breaks_the_run(patient: Callable[..., int]) -> None:
+    assert patient(0, "a dog") == 0
+    assert patient(1, "a dog") == 0
+    assert patient(1, "a horse", type="update") == 0
+    assert patient(2, "a dog") == 0
+    assert patient(4, "a dog") == 1
+
+
+def test_older_frames_make_and_break_no_run(patient: Callable[..., int]) -> None:
+    assert patient(0, "a dog") == 0
+    assert patient(1, "a dog") == 0
+    assert patient(0.5, "a horse", type="update", newest=False) == 0
+    assert patient(2, "a dog") == 1
+
+
+def test_while_it_is_under_way_each_caption_keeps_it_so(
+    patient: Callable[..., int], clock: Clock
+) -> None:
+    assert [patient(at, "a dog") for at in (0, 2)] == [0, 1]
+    for at in (10, 20, 30):  # each is one caption, and all lie within the hold-off
+        clock.now += 5
+        assert patient(at, "a bus") == 0
+        clock.now += 5
+        assert patient(at + 1, "a dog") == 0
+    clock.now += 1
+    assert patient(40, "a bus") == 0
+    clock.now += 10
+    assert [patient(at, "a dog") for at in (50, 51, 52)] == [0, 0, 1]
+
+
 def test_its_own_events_are_no_captions(watch: Watch) -> None:
     assert watch.hears("a dog", type="trigger") == 0
     assert watch.hears("a dog") == 1
 
 
 def test_late_captions_neither_fire_nor_end_anything_unless_it_says_so(clock: Clock) -> None:
-    watch = Watch(clock, DOG, TriggerConfig(name="late", any=("dog",), late=True))
+    watch = Watch(clock, DOG, DOG.model_copy(update={"name": "late", "late": True}))
     assert watch.hears("a dog", late=True) == 1
     assert watch.hears("a dog") == 1
     assert watch.hears("a bus", late=True) == 0
@@ -142,7 +222,7 @@ def test_late_captions_neither_fire_nor_end_anything_unless_it_says_so(clock: Cl
 
 
 def test_confidence_is_part_of_the_condition(clock: Clock) -> None:
-    watch = Watch(clock, TriggerConfig(name="dog", any=("dog",), min_confidence=0.8))
+    watch = Watch(clock, DOG.model_copy(update={"min_confidence": 0.8}))
     assert watch.hears("a dog", confidence=0.79) == 0
     assert watch.hears("a dog", confidence=0.8) == 1
 
@@ -167,7 +247,7 @@ def test_hours_are_local(
     time.tzset()
     try:
         captured_s = datetime.fromisoformat(f"2026-07-01T{at}").timestamp()
-        watch = Watch(clock, TriggerConfig(name="dog", any=("dog",), active=active))
+        watch = Watch(clock, DOG.model_copy(update={"active": active}))
         assert watch.hears("a dog", timestamp=captured_s) == fires
     finally:
         monkeypatch.undo()
@@ -206,7 +286,11 @@ def test_words_are_found_whole_with_simple_plurals(words: str, text: str, found:
 )
 def test_all_any_and_none_together(clock: Clock, text: str, fires: int) -> None:
     person = TriggerConfig(
-        name="person", all=("night",), any=("pedestrian", "child", "children"), none=("dog",)
+        name="person",
+        all=("night",),
+        any=("pedestrian", "child", "children"),
+        none=("dog",),
+        for_s=0,
     )
     assert Watch(clock, person).hears(text) == fires
 

@@ -87,6 +87,11 @@ class Recorder:
         with self._lock:
             return {topic for topic, _, _ in self._messages}
 
+    def retained(self) -> set[str]:
+        """Topics of what was there before the subscription."""
+        with self._lock:
+            return {topic for topic, _, retained in self._messages if retained}
+
     def last(self, topic: str) -> bytes | None:
         heard = self.messages(topic)
         return heard[-1] if heard else None
@@ -130,6 +135,7 @@ class System:
                 log_level="debug",
             )
             self.tiers = tier_processes(self.plan, folder)
+            self.configure("edge", "receipt_every_s = 0.2")  # tests wait for receipts
             self._resources.callback(stop_all, list(self.tiers.values()))
         except BaseException:
             self._resources.close()

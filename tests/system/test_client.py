@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,19 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+@contextmanager
+def running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process whose output is read; killed at the end if it is still there."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace"
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_examples_in_python_run_as_they_are_written(system: System) -> None:
     examples = blocks("python.md", "python")
     assert len(examples) == 4
@@ -37,20 +52,18 @@ def test_examples_in_python_run_as_they_are_written(system: System) -> None:
     )  # each example comes in the middle
     system.start("device", "edge")
     system.wait_for_captions(1, PATIENCE_S)
-    for example in examples:
-        own = example.replace('host="broker.local"', f"port={system.broker.port}")
-        assert own != example
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", own],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        assert done.stdout
-        code = [line for line in example.splitlines() if line and "import" not in line]
-        assert len(code) <= 15
+    with ExitStack() as stack:
+        started = []
+        for example in examples:  # side by side: each waits for what comes
+            own = example.replace('host="broker.local"', f"port={system.broker.port}")
+            assert own != example
+            started.append(stack.enter_context(running([sys.executable, "-P", "-c", own])))
+        for example, process in zip(examples, started, strict=True):
+            said, complaint = process.communicate(timeout=PATIENCE_S)
+            assert (process.returncode, complaint) == (0, ""), complaint
+            assert said
+            code = [line for line in example.splitlines() if line and "import" not in line]
+            assert len(code) <= 15
 
 
 def test_embeddings_are_what_the_edge_node_captions(system: System) -> None:
@@ -96,15 +109,17 @@ def test_commands_for_subscribers_print_something(system: System) -> None:
     system.start("device", "edge")
     system.wait_for_captions(3, PATIENCE_S)
     plan = system.plan
-    for command in commands:
-        own = command.replace("PORT", str(system.broker.port))
-        own = own.replace("gate-pi/yard", f"{plan.device}/{plan.camera}")
-        # -W ends it after so many seconds; what is printed until then is kept by the pipe.
-        own = own.replace("mosquitto_sub ", "mosquitto_sub -W 3 ", 1)
-        done = subprocess.run(
-            ["bash", "-c", own], check=False, capture_output=True, timeout=PATIENCE_S
-        )
-        assert done.stdout, (own, done.stderr)
+    with ExitStack() as stack:
+        started = []
+        for command in commands:
+            own = command.replace("PORT", str(system.broker.port))
+            own = own.replace("gate-pi/yard", f"{plan.device}/{plan.camera}")
+            # -W ends it after so many seconds; what is printed until then is kept by the pipe.
+            own = own.replace("mosquitto_sub ", "mosquitto_sub -W 3 ", 1)
+            started.append(stack.enter_context(running(["bash", "-c", own])))
+        for command, process in zip(commands, started, strict=True):
+            said, complaint = process.communicate(timeout=PATIENCE_S)
+            assert said, (command, complaint)
 
 
 def test_the_flow_for_node_red_hangs_together() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.system.conftest import wait_until
+from tests.system.conftest import START_S, wait_until
 
 from aiflow.cli import toml
 from aiflow.cli.processes import tier_process
@@ -183,7 +183,13 @@ def test_watch_shows_captions_for_people_and_for_programs(system: System) -> Non
 def test_tiers_wait_for_a_broker_that_comes_later(system: System) -> None:
     system.broker.stop()
     system.start("device", "edge")
-    time.sleep(4.0)
+    edge = system.child("edge")
+    wait_until(
+        lambda: any("cannot be reached" in line for line in edge.last_lines(20)),
+        START_S,
+        "the edge node says that there is none",
+    )
+    time.sleep(1.0)
     assert all(system.child(tier).running for tier in ("device", "edge"))
     system.broker.start()
     system.wait_for_captions(3, timeout_s=30.0)

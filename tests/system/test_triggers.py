@@ -16,6 +16,7 @@ TRIGGERS = f"""
 [[trigger]]
 name = "street"
 any = {list(PLACES)}
+for_s = 0
 hold_off_s = 3600
 late = true
 
