@@ -121,9 +121,14 @@ def device(
     configure(log_level, log_format)
     from aiflow.common.config import load
     from aiflow.device.config import DeviceConfig
-    from aiflow.device.service import run as run_device
+    from aiflow.device.launch import Launches
 
-    run_device(load(DeviceConfig, config))
+    settings = load(DeviceConfig, config)
+    with Launches(settings.camera) as launches:
+        # Imported while the cameras' processes start: it takes as long as they do.
+        from aiflow.device.service import run as run_device
+
+        run_device(settings, launches)
 
 
 @app.command()

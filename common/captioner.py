@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from aiflow.common.bundle import Bundle, DecoderFacts
 from aiflow.common.errors import BundleInvalid
@@ -105,6 +104,9 @@ class Captioner:
         self.facts: DecoderFacts = bundle.manifest.decoders[tier]
         self._shape, self._layers = Shape(bundle.tokens, bundle.dims), bundle.layers
         self._model = model or OnnxModel(bundle.file(f"decoder_{tier}"), threads=threads)
+        # Most devices never caption, and so never load it.
+        from tokenizers import Tokenizer  # noqa: PLC0415
+
         self._tokenizer = Tokenizer.from_file(str(bundle.file("tokenizer")))
         raw = json.loads(bundle.file("meanings").read_text(encoding="utf-8"))
         self._meanings = Meanings(raw["kind"], raw["value"])

@@ -14,7 +14,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import HTTPServer
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiflow import __version__
@@ -24,6 +23,8 @@ from aiflow.common.errors import ConfigError
 from aiflow.common.metrics import Counters, Distribution
 
 if TYPE_CHECKING:
+    from http.server import HTTPServer
+
     from prometheus_client import CollectorRegistry
     from prometheus_client import Metric as Family
 
@@ -96,6 +97,8 @@ def _registry(counters: Counters, readings: Readings) -> CollectorRegistry:
 
 
 def _server(host: str, port: int, registry: CollectorRegistry) -> HTTPServer:
+    from http.server import HTTPServer
+
     from prometheus_client.exposition import MetricsHandler
 
     class Handler(MetricsHandler):

@@ -73,8 +73,8 @@ class Gate:
 
 
 def _thumbnail(image: Image) -> NDArray[np.int16]:
-    small = cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.int16)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # first: one channel is reduced in half the time
+    return cv2.resize(grey, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.int16)
 
 
 def _distance(one: NDArray[np.uint8], other: NDArray[np.uint8] | None) -> int:

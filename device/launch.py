@@ -1,7 +1,8 @@
 """Starts the processes of cameras, the first of each ahead of time.
 
 A process takes some hundred milliseconds until it has its imports and an open camera. The daemon
-needs as long for its models; so both do it at the same time.
+needs as long for its own imports and its models; so both do it at the same time, and this module
+imports little.
 """
 
 from __future__ import annotations

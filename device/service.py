@@ -24,16 +24,17 @@ from aiflow.device.outbox import Outbox
 log = logging.getLogger(__name__)
 
 
-def run(config: DeviceConfig) -> None:
+def run(config: DeviceConfig, launches: Launches) -> None:
     """Serve until SIGTERM or SIGINT; then say goodbye and return. Call it on the main thread.
 
-    A camera or a broker that is missing is waited for. Raises an AiflowError for what is wrong
-    from the start (configuration, bundle, runtime, outbox), and StorageError if the outbox turns
-    out corrupt on the way: the next start moves it aside.
+    `launches` has started the cameras' processes; whoever made it ends those that are left. A
+    camera or a broker that is missing is waited for. Raises an AiflowError for what is wrong from
+    the start (configuration, bundle, runtime, outbox), and StorageError if the outbox turns out
+    corrupt on the way: the next start moves it aside.
     """
     fatal: queue.SimpleQueue[AiflowError] = queue.SimpleQueue()
     bounds = config.outbox
-    with caught_signals() as signals, Launches(config.camera) as launches:
+    with caught_signals() as signals:
 
         def on_fatal(fault: AiflowError) -> None:
             fatal.put(fault)

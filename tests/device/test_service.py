@@ -21,6 +21,7 @@ from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session
 from aiflow.device import service
 from aiflow.device.config import DeviceConfig
+from aiflow.device.launch import Launches
 from aiflow.device.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ camera = {"blinks": fakes.BlinkingCamera, "hangs": fakes.FakeCamera}[sys.argv[3]
 launch.launch = lambda _: fakes.CameraThread(camera)
 logging.basicConfig(level=logging.INFO)
 try:
-    service.run(DeviceConfig.model_validate_json(sys.argv[2]))
+    config = DeviceConfig.model_validate_json(sys.argv[2])
+    with launch.Launches(config.camera) as launches:
+        service.run(config, launches)
 except AiflowError as error:
     print(error, file=sys.stderr)
     sys.exit(1)
@@ -172,9 +175,28 @@ def config(folder: Path, **settings: object) -> DeviceConfig:
     return DeviceConfig.model_validate({"outbox": {"path": folder / "outbox.sqlite"}, **filled})
 
 
+def loaded_by(code: str) -> set[str]:
+    """Which modules a fresh interpreter has after it."""
+    command = [sys.executable, "-P", "-c", f"import sys; {code}; print(*sys.modules)"]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+def test_the_daemon_loads_nothing_that_most_devices_do_not_need() -> None:
+    unneeded = {"tokenizers", "http.server", "prometheus_client", "rich", "ai_edge_litert"}
+    loaded = loaded_by("import aiflow.device.service")
+    assert "aiflow.device.service" in loaded
+    assert not unneeded & loaded
+
+
+def test_the_cameras_are_started_before_what_takes_long_is_imported() -> None:
+    loaded = loaded_by("import aiflow.device.config, aiflow.device.launch")
+    assert "aiflow.device.launch" in loaded
+    assert not {"cv2", "onnxruntime", "paho", "sqlite3", "aiflow.device.service"} & loaded
+
+
 def test_bundle_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFound):
-        service.run(config(tmp_path, bundle=str(tmp_path / "absent")))
+        service.run(config(tmp_path, bundle=str(tmp_path / "absent")), Launches([]))
 
 
 def test_outbox_that_another_device_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +206,7 @@ def test_outbox_that_another_device_uses(tmp_path: Path, monkeypatch: pytest.Mon
         Outbox(tmp_path / "outbox.sqlite", max_entries=1, max_bytes=4096, counters=Counters()),
         pytest.raises(StorageError, match="in use by another process"),
     ):
-        service.run(config(tmp_path))
+        service.run(config(tmp_path), Launches([]))
 
 
 def test_fatal_fault_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,5 +237,5 @@ def test_fatal_fault_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Encoder, "load", lambda *_: None)
     monkeypatch.setattr(service, "Device", DoomedDevice)
     with pytest.raises(StorageError, match="the file is malformed"):
-        service.run(config(tmp_path))
+        service.run(config(tmp_path), Launches([]))
     assert stopped == [True]
