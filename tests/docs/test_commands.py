@@ -68,6 +68,11 @@ TESTED: Final = (
         _BENCH + "rate.py::test_the_figures_have_the_names_that_they_are_known_by",
         "rate.measure(",
     ),
+    (
+        r"aiflow bench drafts .*",
+        _BENCH + "drafts.py::test_a_cloud_that_is_asked_at_once_says_what_it_would_have_said_alone",
+        "drafts.observe(",
+    ),
     (r"aiflow bench case-study .*", _BENCH + "case_study.py::test_a_short_run", "observe("),
     (
         r"aiflow bench cooperation .*",
