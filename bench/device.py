@@ -2,228 +2,200 @@
 
     device side (daemon, camera process) at work --+-- CPU time a frame --+
                                                    `-- memory, stages     |-- ratio
-    the same frames, only rendered and encoded, in a process of its own --+
+    the same frames, decoded and encoded in one plain loop, alone ---------+
 
-Once at two frames a second, and once at the greatest rate that one core holds.
+At two frames a second, and at the greatest rate that one core holds; with the synthetic street,
+whose frames are rendered, and with JPEGs of it, which are decoded as a camera's are.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-import aiflow
-from aiflow.bench.device_rig import Told, proportional_mb, running
-from aiflow.bench.tables import Goal, goal_table, markdown
+import cv2
+
+from aiflow.bench.device_page import table
+from aiflow.bench.device_rig import (
+    STAGES,
+    STATS_S,
+    Window,
+    anything,
+    proportional_mb,
+    running,
+)
+from aiflow.bench.device_size import installed_mb
 from aiflow.common.errors import AiflowError
+from aiflow.common.street.animation import Street
+from aiflow.device.camera.synthetic import JPEG_QUALITY, SIZE
 
 FPS: Final = 2.0
 STARTS: Final = 5
-WINDOW_S: Final = 30.0
+WINDOW_S: Final = 15.0
+GREATEST_WINDOW_S: Final = 10.0
 MIN_WINDOW_S: Final = 2.0
-TRIAL_S: Final = 6.0
-BARE_FRAMES: Final = 60
-FIRST_SHARE: Final = 0.4
-"""The search begins at so much of the rate that rendering and encoding alone would reach."""
-STEP: Final = 1.15
-"""Each trial of the search is so much faster than the one before,"""
-HELD: Final = 0.97
-"""and a rate is held if so much of it is captured and nothing is replaced."""
-TRIES: Final = 4
 MAX_FPS: Final = 120.0
-STAGES: Final = ("capture", "gate", "encode", "compress", "publish")
-WAIT_S: Final = 30.0
-"""How late statistics may be."""
-INSTALL_S: Final = 600.0
+"""More cannot be configured."""
+STEP: Final = 0.85
+"""The search begins at so much of what the CPU time allows; each trial is slower by as much."""
+TRIES: Final = 5
+HELD: Final = 0.97
+"""A rate is held if so much of it comes, and nothing is replaced by a fresher frame."""
+JPEGS: Final = 60
+PARTS: Final = ("daemon", "camera")
 
 Say = Callable[[str], None]
 
 
 def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) -> Mapping[str, Any]:
-    """Measure everything; `scenes` (60) are the frames of the window at two frames a second."""
+    """Measure everything; `scenes` (30) are the frames of the window at two frames a second."""
     del plot  # nothing to draw
+    began = time.monotonic()
     window_s = WINDOW_S if scenes is None else max(scenes / FPS, MIN_WINDOW_S)
-    core = max(os.sched_getaffinity(0))
-    slow = observe(seed, FPS, None, window_s, say)
-    fast = observe_greatest(seed, core, window_s, say)
-    installed = install_mb(say)
-    figures = {**installed, **slow, "one_core": fast}
-    say(table(figures))
+    sizes = installed_mb()
+    figures: dict[str, Any] = {
+        "install_mb": round(sum(sizes.values()), 1),
+        "install_parts_mb": {name: round(size, 2) for name, size in sizes.items()},
+    }
+    with tempfile.TemporaryDirectory(prefix="aiflow-jpegs-") as folder:
+        write_jpegs(seed, Path(folder))
+        street, jpegs = f"synthetic:street?seed={seed}", f"{folder}?loop=1"
+        figures |= observe_source(street, STARTS, window_s, lambda text: say(f"street: {text}"))
+        figures["jpegs"] = observe_source(jpegs, 1, window_s, lambda text: say(f"JPEGs: {text}"))
+    say(f"measured in {time.monotonic() - began:.0f} s\n\n{table(figures)}")
     return figures
 
 
-def observe(seed: int, fps: float, core: int | None, window_s: float, say: Say) -> dict[str, Any]:
-    """A device at this rate, on one core or on any: how it starts and what it costs then."""
-    starts = [start_s(seed, fps, core) for _ in range(STARTS - 1)]
-    with running(seed, fps, core, window_s) as rig:
-        starts.append(rig.first_s)
-        say(f"at {fps:.3g} frames a second for {window_s:.0f} s")
-        first, last = rig.told(window_s + WAIT_S), rig.told(window_s + WAIT_S)
-        memory = [proportional_mb(pid) for pid in rig.pids()]
-    counted = range(first.count("looked_at"), last.count("looked_at"))
-    if not counted:
-        raise AiflowError(f"at {fps:.3g} frames a second no frame came in {window_s:.0f} s")
-    cpu_ms = 1000 * (last.cpu_s - first.cpu_s) / len(counted)
-    render_ms, encode_ms = bare_ms(seed, fps, counted, core)
-    return {
-        "fps": round(fps, 2),
-        "frames": len(counted),
-        "held": holds(first, last, fps),
-        "cold_start_s": round(median(starts), 3),
-        "rss_mb": round(sum(memory), 1),
-        "rss_parts_mb": {
-            name: round(each, 1) for name, each in zip(("daemon", "camera"), memory, strict=True)
-        },
-        "frame_cpu_ms": round(cpu_ms, 2),
-        "bare_cpu_ms": {"render": round(render_ms, 2), "encode": round(encode_ms, 2)},
-        "frame_cpu_ratio": round(cpu_ms / (render_ms + encode_ms), 3),
-        "encoder_cpu_ratio": round((cpu_ms - render_ms) / encode_ms, 3),
-        "frame_ms": {stage: round(last.mean_ms(stage), 3) for stage in STAGES},
-    }
+def write_jpegs(seed: int, folder: Path) -> None:
+    """The first frames of the street at two a second, as files."""
+    street = Street(seed)
+    for index in range(JPEGS):
+        image = street.frame(index / FPS, SIZE, "normal").image
+        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        cv2.imwrite(str(folder / f"{index:04}.jpg"), image, quality)
 
 
-def start_s(seed: int, fps: float, core: int | None) -> float:
-    """Seconds from the start of a device's process to its first embedding at a subscriber."""
-    with running(seed, fps, core, WINDOW_S) as rig:
-        return rig.first_s
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A device at work: what it was given, and what came of it."""
+
+    uri: str
+    fps: float
+    core: int | None
+    """The only one that it may use; None for any."""
+    start_s: tuple[float, float]
+    """Until its first embedding: time that passed, and CPU time."""
+    window: Window
+    memory_mb: Mapping[str, float]
 
 
-def observe_greatest(seed: int, core: int, window_s: float, say: Say) -> dict[str, Any]:
-    """A device on one core, at the greatest rate that is held for the whole window.
+def observe_source(uri: str, starts: int, window_s: float, say: Say) -> dict[str, Any]:
+    """A device with this camera at both rates: on any core, and under `one_core` on the last."""
+    say(f"{FPS:.3g} frames a second")
+    slow = costs(work(uri, FPS, None, window_s), starts, say)
+    core = max(os.sched_getaffinity(0))
+    fast = greatest(uri, core, min(window_s, GREATEST_WINDOW_S), say)
+    return {**slow, "one_core": costs(fast, starts, say)}
 
-    `held` is false in it if that did not come about in a few tries: then the core had other work.
+
+def work(
+    uri: str,
+    fps: float,
+    core: int | None,
+    window_s: float,
+    wanted: Callable[[Window], bool] = anything,
+) -> Run:
+    """Let a device work for so long, or until it is not `wanted` any more."""
+    with running(uri, fps, core) as rig:
+        window = rig.watch(window_s, wanted)
+        sizes = map(proportional_mb, rig.pids())
+        return Run(uri, fps, core, (rig.first_s, rig.first_cpu_s), window, _named(PARTS, sizes))
+
+
+def greatest(uri: str, core: int, window_s: float, say: Say) -> Run:
+    """The run at the greatest rate of a falling series that one core holds for the whole window.
+
+    If it holds none of them, because it has other work, the last one; `holds` is false for it.
     """
-    fps = greatest_rate(seed, core, say)
-    for _ in range(TRIES - 1):
-        one = observe(seed, fps, core, window_s, say)
-        if one["held"]:
-            return one
-        fps /= STEP
-    return observe(seed, fps, core, window_s, say)
+    fps = min(MAX_FPS, STEP * greatest_fps(uri, core))
+    rates = [fps * STEP**number for number in range(TRIES)]
+    while True:
+        fps = rates.pop(0)
+        run = work(uri, fps, core, window_s, partial(holds, fps=fps))
+        held = holds(run.window, fps)
+        say(f"one core {'holds' if held else 'does not hold'} {fps:.1f} frames a second")
+        if held or not rates:
+            return run
 
 
-def greatest_rate(seed: int, core: int, say: Say) -> float:
-    """The greatest rate of a series that one core holds; AiflowError if not even the first."""
-    fps = FIRST_SHARE * 1000 / sum(bare_ms(seed, MAX_FPS, range(BARE_FRAMES), core))
-    held = 0.0
-    while fps <= MAX_FPS:
-        with running(seed, fps, core, TRIAL_S) as rig:
-            first, last = rig.told(TRIAL_S + WAIT_S), rig.told(TRIAL_S + WAIT_S)
-        if not holds(first, last, fps):
-            break
-        say(f"one core holds {fps:.1f} frames a second")
-        held, fps = fps, fps * STEP
-    if not held:
-        raise AiflowError(f"one core does not hold {fps:.1f} frames a second; is it busy?")
-    return held
+def greatest_fps(uri: str, core: int) -> float:
+    """What one core could do if it did nothing but frames, by what a frame costs under overload.
+
+    Frames that nobody looks at cost the camera's process as much as others.
+    """
+    with running(uri, MAX_FPS, core) as rig:
+        window = rig.watch(STATS_S)
+    daemon_s, camera_s = window.cpu_s
+    return 1 / (daemon_s / len(window.frames) + camera_s / window.grown("captured"))
 
 
-def holds(first: Told, last: Told, fps: float) -> bool:
-    """Whether between two messages of statistics no frame was left out."""
-    replaced = last.count("replaced") - first.count("replaced")
-    looked_at = last.count("looked_at") - first.count("looked_at")
-    seconds = last.stats.uptime_s - first.stats.uptime_s
+def holds(window: Window, fps: float) -> bool:
+    """Whether no frame was left out."""
     # One frame may be on its way when the statistics are sent.
-    return replaced == 0 and looked_at + 1 >= HELD * fps * seconds
+    enough = len(window.frames) + 1 >= HELD * fps * window.seconds
+    return enough and window.grown("replaced") == 0
 
 
-def bare_ms(seed: int, fps: float, frames: range, core: int | None) -> tuple[float, float]:
-    """CPU time in ms to render a frame, and to encode it, in a fresh process without a device."""
-    job = json.dumps(
-        {"seed": seed, "fps": fps, "frames": [frames.start, frames.stop], "core": core}
-    )
+def bare_ms(uri: str, fps: float, frames: range, core: int | None) -> tuple[float, float]:
+    """CPU time in ms to decode a frame, and to encode it, in a fresh process without a device."""
+    job = json.dumps({"uri": uri, "fps": fps, "frames": [frames.start, frames.stop], "core": core})
     command = [sys.executable, "-P", "-m", "aiflow.bench.device_bare", job]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AiflowError(f"the bare encoder ended by itself: {done.stderr[-500:]}")
-    render_ms, encode_ms = json.loads(done.stdout)
-    return render_ms, encode_ms
+    decode_ms, encode_ms = json.loads(done.stdout)
+    return decode_ms, encode_ms
 
 
-def install_mb(say: Say) -> dict[str, Any]:
-    """What `pip install .[device]` puts into an empty folder; None and the reason without pip."""
-    source = Path(aiflow.__file__).parent
-    if not (source / "setup.cfg").is_file():
-        return _not_installed("aiflow runs from an installed package; measure in a checkout")
-    say("installing the extra `device` into a folder of its own")
-    with tempfile.TemporaryDirectory(prefix="aiflow-install-") as name:
-        # pip builds in the folder that it is given: not in the checkout.
-        copy, target = Path(name, "source"), Path(name, "target")
-        shutil.copytree(source, copy, ignore=_no_leftovers)
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target),
-                   f"{copy}[device]"]  # fmt: skip
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=INSTALL_S
-            )
-        except subprocess.TimeoutExpired:
-            return _not_installed(f"pip took more than {INSTALL_S:.0f} s")
-        if done.returncode:
-            return _not_installed(f"pip failed: {done.stderr.strip()[-300:]}")
-        return {"install_mb": round(folder_mb(target), 1)}
+def costs(run: Run, starts: int, say: Say) -> dict[str, Any]:
+    """The figures of a run; the device is started again until there are so many starts."""
+    begun = [run.start_s]
+    if starts > 1:
+        say(f"{starts - 1} more starts")
+    while len(begun) < starts:
+        with running(run.uri, run.fps, run.core) as rig:
+            begun.append((rig.first_s, rig.first_cpu_s))
+    first_s, first_cpu_s = zip(*begun, strict=True)
+    window = run.window
+    spent_ms = [1000 * spent / len(window.frames) for spent in window.cpu_s]
+    say("the same frames without a device")
+    bare = bare_ms(run.uri, run.fps, window.frames, run.core)
+    return {
+        "fps": round(run.fps, 2),
+        "frames": len(window.frames),
+        "held": holds(window, run.fps),
+        "cold_start_s": round(median(first_s), 3),
+        "cold_start_worst_s": round(max(first_s), 3),
+        "cold_start_cpu_s": round(median(first_cpu_s), 3),
+        "rss_mb": round(sum(run.memory_mb.values()), 1),
+        "rss_parts_mb": run.memory_mb,
+        "frame_cpu_ms": round(sum(spent_ms), 3),
+        "frame_cpu_parts_ms": _named(PARTS, spent_ms),
+        "bare_cpu_ms": _named(("decode", "encode"), bare),
+        "frame_cpu_ratio": round(sum(spent_ms) / sum(bare), 3),
+        "frame_ms": _named(STAGES, map(window.mean_ms, STAGES)),
+    }
 
 
-def folder_mb(folder: Path) -> float:
-    """Bytes of all its files, in MB."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-
-
-def goals(figures: Mapping[str, Any]) -> list[Goal]:
-    """What a device was built to cost at most, and what it does."""
-    return [
-        goal
-        for where, one in (("two a second", figures), ("one core", figures["one_core"]))
-        for goal in (
-            Goal(f"cold start, s ({where})", "≤", 2.0, one["cold_start_s"]),
-            Goal(f"memory, MB ({where})", "≤", 160, one["rss_mb"]),
-            Goal(f"CPU time over the bare encoder's ({where})", "≤", 1.3, one["frame_cpu_ratio"]),
-        )
-    ]
-
-
-def table(figures: Mapping[str, Any]) -> str:
-    """Tables in Markdown: both rates, and the goals."""
-    both = (figures, figures["one_core"])
-    rows = [
-        ("", *(f"{one['fps']:.3g} frames a second" for one in both)),
-        ("held", *("yes" if one["held"] else "no" for one in both)),
-        ("cold start, s", *(f"{one['cold_start_s']:.2f}" for one in both)),
-        ("memory, MB", *(f"{one['rss_mb']:.0f}" for one in both)),
-        ("CPU time a frame, ms", *(f"{one['frame_cpu_ms']:.1f}" for one in both)),
-        *(
-            (f"{part} alone, ms", *(f"{one['bare_cpu_ms'][part]:.1f}" for one in both))
-            for part in ("render", "encode")
-        ),
-        ("over both", *(f"{one['frame_cpu_ratio']:.2f}" for one in both)),
-        (
-            "over the encoder, both without rendering",
-            *(f"{one['encoder_cpu_ratio']:.2f}" for one in both),
-        ),
-        *((f"{stage}, ms", *(f"{one['frame_ms'][stage]:.2f}" for one in both)) for stage in STAGES),
-    ]
-    size = figures["install_mb"]
-    told = f"{size:.0f} MB" if size is not None else f"not measured: {figures['install_why']}"
-    return f"installed: {told}\n\n{markdown(rows)}\n\n{goal_table(goals(figures))}"
-
-
-def _not_installed(why: str) -> dict[str, Any]:
-    return {"install_mb": None, "install_why": why}
-
-
-def _no_leftovers(folder: str, names: list[str]) -> list[str]:
-    """What a checkout has and a package does not need."""
-    at_top = Path(folder) == Path(aiflow.__file__).parent
-    unwanted = {"build", "dist", "docs", "runs", "tests"} if at_top else set()
-    return [
-        name
-        for name in names
-        if name in unwanted or name.startswith(".") or name.endswith((".egg-info", "__pycache__"))
-    ]
+def _named(names: Sequence[str], values: Iterable[float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in zip(names, values, strict=True)}

@@ -1,7 +1,7 @@
-"""`python -m aiflow.bench.device_bare JOB`: frames rendered and encoded, and nothing else.
+"""`python -m aiflow.bench.device_bare JOB`: a camera's frames decoded and encoded, nothing else.
 
-They are the frames of the device's camera, at its pace, as long as that can be held: a processor
-that sleeps between frames has cold caches, and so does the device's.
+One plain loop with the device's own camera and encoder, at the device's pace as long as that can be
+held: a processor that sleeps between frames has cold caches, and so does the device's.
 """
 
 from __future__ import annotations
@@ -15,34 +15,40 @@ import cv2
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.encoder import Encoder
-from aiflow.common.street.animation import Street
-from aiflow.device.camera.base import Pace
-from aiflow.device.camera.synthetic import SIZE
+from aiflow.device.camera import open_camera
 
 
 def main() -> None:
-    """Write as JSON the CPU time in ms to render a frame, and to encode it.
+    """Write as JSON the CPU time in ms to decode a frame, and to encode it.
 
-    The job is JSON, too: seed, fps, frames (the first, and the one after the last), core or null.
+    The job is JSON, too: uri, fps, frames (the first that counts, and the one after the last), core
+    or null.
     """
     job = json.loads(sys.argv[1])
     if job["core"] is not None:
         os.sched_setaffinity(0, {job["core"]})
     cv2.setNumThreads(1)
     encoder = Encoder.load(Bundle.open("street"))
-    street = Street(job["seed"])
-    pace = Pace(job["fps"])
-    render_s = encode_s = 0.0
-    frames = range(*job["frames"])
-    for index in frames:
-        pace.wait()
+    camera = open_camera(job["uri"], job["fps"])
+    first, stop = job["frames"]
+    decode_s = encode_s = 0.0
+    counted = 0
+    while True:
         began = time.process_time()
-        image = street.frame(index / job["fps"], SIZE, "normal").image
-        rendered = time.process_time()
-        encoder.encode(image)
-        render_s += rendered - began
-        encode_s += time.process_time() - rendered
-    json.dump([1000 * one / len(frames) for one in (render_s, encode_s)], sys.stdout)
+        frame = camera.read()
+        # A street that falls back leaves frames out: one, at least, is to count.
+        if frame is None or (counted and frame.index >= stop):
+            break
+        decoded = time.process_time()
+        encoder.encode(frame.image)
+        if frame.index >= first:
+            decode_s += decoded - began
+            encode_s += time.process_time() - decoded
+            counted += 1
+    camera.close()
+    if not counted:
+        sys.exit(f"the camera ended before frame {first}")
+    json.dump([1000 * one / counted for one in (decode_s, encode_s)], sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """A device daemon at work for a benchmark, and what the kernel says of it.
 
 camera process ─> daemon, on one core if wanted ─> private broker ─> edge node
-                                                         └─> first embedding, statistics
+                                                         └─> first embedding, statistics ─> Window
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -30,17 +32,23 @@ from aiflow.common.topics import Topics
 DEVICE: Final = "footprint"
 CAMERA: Final = "street"
 START_S: Final = 60.0
-TICKS_S: Final = os.sysconf("SC_CLK_TCK")
+STATS_S: Final = 5.0
+"""So often the device tells statistics; the first of them end its warming up."""
+LATE_S: Final = 30.0
+"""How late they may be."""
+ROUNDING_S: Final = 0.5
+"""Statistics that come so much too early do not make a window longer."""
+STAGES: Final = ("capture", "gate", "encode", "compress", "publish")
 _WAIT_S: Final = 1.0
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A message of statistics, and the CPU time of the device side when it came."""
+    """A message of statistics, and the CPU time of daemon and camera's process when it came."""
 
     stats: DeviceStats
-    cpu_s: float
+    cpu_s: tuple[float, float]
 
     def count(self, name: str) -> int:
         return int(self.stats.cameras[CAMERA][name])
@@ -50,12 +58,53 @@ class Told:
         return float(self.stats.cameras[CAMERA].get(f"{stage}_ms", 0.0))
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What came to pass between messages of statistics, two or more."""
+
+    told: tuple[Told, ...]
+
+    def grown(self, name: str) -> int:
+        """By how much a counter of the camera has grown."""
+        return self.told[-1].count(name) - self.told[0].count(name)
+
+    @property
+    def frames(self) -> range:
+        """Those that the daemon looked at; the camera's first frame is number 0."""
+        return range(self.told[0].count("looked_at"), self.told[-1].count("looked_at"))
+
+    @property
+    def seconds(self) -> float:
+        return self.told[-1].stats.uptime_s - self.told[0].stats.uptime_s
+
+    @property
+    def cpu_s(self) -> tuple[float, float]:
+        """Of the daemon, and of its camera's process."""
+        (daemon, camera), before = self.told[-1].cpu_s, self.told[0].cpu_s
+        return daemon - before[0], camera - before[1]
+
+    def mean_ms(self, stage: str) -> float:
+        """Over all frames of the window."""
+        spent = sum(
+            now.mean_ms(stage) * (now.count("looked_at") - before.count("looked_at"))
+            for before, now in pairwise(self.told)
+        )
+        return spent / len(self.frames)
+
+
+def anything(_window: Window) -> bool:
+    """Whether to go on, whatever happens."""
+    return True
+
+
 class Rig:
     """A device that runs, and what has come of it."""
 
     def __init__(self, broker: Broker, node: str, device: Child, edge: Child) -> None:
         self.first_s: float = 0.0
-        """From the start of its process to its first embedding at a subscriber."""
+        """From the start of its process to its first embedding at a subscriber,"""
+        self.first_cpu_s: float = 0.0
+        """and the CPU time of daemon and camera's process until then."""
         self._device = device
         self._edge = edge
         self._began = 0.0
@@ -79,10 +128,26 @@ class Rig:
             self._began = time.monotonic()
             self._device.start()
         self.first_s = self._awaited(self._first, START_S, "embedding")
+        self.first_cpu_s = sum(self._cpu_s())
 
-    def told(self, timeout_s: float) -> Told:
-        """The next statistics. Raises AiflowError when none come, or a process has ended."""
-        return self._awaited(self._told, timeout_s, "statistics")
+    def watch(self, window_s: float, wanted: Callable[[Window], bool] = anything) -> Window:
+        """The next messages of statistics, over at least so long, or until it is not `wanted`.
+
+        Raises AiflowError when none come, a process has ended, or no frame has come.
+        """
+        window = Window((self._next(), self._next()))
+        while window.seconds < window_s - ROUNDING_S and wanted(window):
+            window = Window((*window.told, self._next()))
+        if not window.frames:
+            raise AiflowError(f"no frame came in {window.seconds:.0f} s")
+        return window
+
+    def _next(self) -> Told:
+        return self._awaited(self._told, STATS_S + LATE_S, "statistics")
+
+    def _cpu_s(self) -> tuple[float, float]:
+        daemon, camera = self.pids()
+        return cpu_seconds(daemon), cpu_seconds(camera)
 
     def pids(self) -> tuple[int, int]:
         """Of the daemon and of its camera's process. Raises AiflowError while that is gone."""
@@ -111,12 +176,11 @@ class Rig:
             self._first.put(time.monotonic() - self._began)
 
     def _take_stats(self, _topic: str, payload: bytes, _properties: Properties) -> None:
-        cpu_s = sum(cpu_seconds(pid) for pid in self.pids())
-        self._told.put(Told(DeviceStats.from_json(payload), cpu_s))
+        self._told.put(Told(DeviceStats.from_json(payload), self._cpu_s()))
 
 
 @contextmanager
-def running(seed: int, fps: float, core: int | None, stats_every_s: float) -> Iterator[Rig]:
+def running(uri: str, fps: float, core: int | None) -> Iterator[Rig]:
     """Broker, edge node and a device that has sent its first embedding.
 
     Every frame passes the device's gate, so that each costs all that a frame can cost.
@@ -126,16 +190,16 @@ def running(seed: int, fps: float, core: int | None, stats_every_s: float) -> It
         broker = stack.enter_context(PrivateBroker())
         here = Broker(host=broker.host, port=broker.port)
         plan = Plan(
-            here, here, f"synthetic:street?seed={seed}", fps,
+            here, here, uri, fps,
             mode="split", device=DEVICE, camera=CAMERA,
         )  # fmt: skip
         edge = tier_processes(plan, folder)["edge"]
         settings: dict[str, toml.Value] = {
             "device": DEVICE,
             "mode": "split",
-            "stats_every_s": stats_every_s,
+            "stats_every_s": STATS_S,
             "broker": here.model_dump(exclude_defaults=True),
-            "camera": [{"name": CAMERA, "uri": plan.uri, "fps": fps}],
+            "camera": [{"name": CAMERA, "uri": uri, "fps": fps}],
             "gate": {"pixel_mean": 0.0, "pixel_peak": 0.0, "symbols": 0},
             "outbox": {"path": folder / "outbox.sqlite"},
         }
@@ -156,10 +220,15 @@ def children_of(pid: int) -> tuple[int, ...]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all its threads, those that have ended included."""
-    # The name in the second field may hold blanks and brackets.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_S
+    """User and system time of all its threads, those that have ended included.
+
+    By the process's own clock: /proc counts in hundredths of a second. Raises AiflowError when
+    there is no such process.
+    """
+    clock = ctypes.c_int()
+    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise AiflowError(f"process {pid} has ended")
+    return time.clock_gettime(clock.value)
 
 
 def proportional_mb(pid: int) -> float:

@@ -8,6 +8,7 @@ quick, and `aiflow device` loads no other tier. A `\\b` keeps the lines below it
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -119,6 +120,8 @@ def device(
         uri = "0"                        # or a file, rtsp://..., synthetic:street
     """
     configure(log_level, log_format)
+    # NumPy's BLAS starts a thread for each core when it is loaded; here nothing is multiplied.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from aiflow.common.config import load
     from aiflow.device.config import DeviceConfig
     from aiflow.device.launch import Launches

@@ -9,21 +9,33 @@ from pathlib import Path
 
 import pytest
 
-import aiflow
-from aiflow.bench import device
-from aiflow.bench.device_rig import Told, children_of, cpu_seconds, proportional_mb
+from aiflow.bench import device, device_rig, device_size
+from aiflow.bench.device_page import table
+from aiflow.bench.device_rig import (
+    Told,
+    Window,
+    children_of,
+    cpu_seconds,
+    proportional_mb,
+)
+from aiflow.common.errors import AiflowError
 from aiflow.common.messages import DeviceStats
 
+STAGES = {"capture", "gate", "encode", "compress", "publish"}
 
-def told(uptime_s: float, looked_at: int, replaced: int) -> Told:
+
+def told(
+    uptime_s: float, looked_at: int, replaced: int = 0, gate_ms: float = 0.5, cpu_s: float = 0.0
+) -> Told:
+    counted = {"looked_at": looked_at, "captured": looked_at + replaced, "replaced": replaced}
     stats = DeviceStats(
         device="footprint",
         timestamp=1000.0 + uptime_s,
         uptime_s=uptime_s,
         software="aiflow",
-        cameras={"street": {"looked_at": looked_at, "replaced": replaced, "gate_ms": 0.5}},
+        cameras={"street": {**counted, "gate_ms": gate_ms}},
     )
-    return Told(stats, 0.0)
+    return Told(stats, (cpu_s, 2 * cpu_s))
 
 
 @pytest.mark.parametrize(
@@ -32,79 +44,115 @@ def told(uptime_s: float, looked_at: int, replaced: int) -> Told:
 def test_a_rate_is_held_when_no_frame_is_left_out(
     looked_at: int, replaced: int, *, held: bool
 ) -> None:
-    first = told(10.0, 100, 2)
-    assert device.holds(first, told(16.0, looked_at, replaced), 10.0) is held
+    window = Window((told(10.0, 100, 2), told(16.0, looked_at, replaced)))
+    assert device.holds(window, 10.0) is held
 
 
-def test_a_stage_that_was_not_measured_took_no_time() -> None:
-    assert told(1.0, 1, 0).mean_ms("gate") == 0.5
-    assert told(1.0, 1, 0).mean_ms("encode") == 0
+def test_a_window_counts_from_its_first_statistics_on() -> None:
+    window = Window((told(5, 10, cpu_s=1), told(10, 20, gate_ms=1), told(15, 50, cpu_s=3)))
+    assert window.frames == range(10, 50)
+    assert window.seconds == 10
+    assert sum(window.cpu_s) == 6
+    assert window.mean_ms("gate") == pytest.approx((10 * 1.0 + 30 * 0.5) / 40)
+    assert window.mean_ms("encode") == 0, "a stage that was not measured took no time"
 
 
 def test_the_kernel_tells_of_this_process() -> None:
     before, began = cpu_seconds(os.getpid()), time.process_time()
-    while time.process_time() - began < 0.1:
+    while time.process_time() - began < 0.05:
         pass
-    assert 0.05 < cpu_seconds(os.getpid()) - before < 5
+    assert cpu_seconds(os.getpid()) - before >= 0.05
     assert 5 < proportional_mb(os.getpid()) < 10_000
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as cat:
         assert cat.pid in children_of(os.getpid())
     assert cat.pid not in children_of(os.getpid())
+    with pytest.raises(AiflowError, match=f"process {cat.pid} has ended"):
+        cpu_seconds(cat.pid)
 
 
-def test_a_rate_that_is_lost_in_the_window_is_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "greatest_rate", lambda _seed, _core, _say: 20.0)
-    tried: list[float] = []
-
-    def observe(_seed: int, fps: float, *_: object) -> dict[str, object]:
-        tried.append(fps)
-        return {"fps": fps, "held": fps < 16}
-
-    monkeypatch.setattr(device, "observe", observe)
-    found = device.observe_greatest(0, 0, 2.0, lambda _text: None)
-    assert found["held"]
-    assert found["fps"] == pytest.approx(20 / device.STEP**2)
-    assert len(tried) == 3
+def run_that_holds(limit: float, tried: list[float], fps: float) -> device.Run:
+    tried.append(fps)
+    came = round(10 * min(fps, limit))
+    window = Window((told(5, 0), told(15, came)))
+    return device.Run("synthetic:street", fps, 0, (0.5, 0.4), window, {"daemon": 1, "camera": 1})
 
 
-def test_a_folder_weighs_what_its_files_do(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    (tmp_path / "inner" / "one").write_bytes(bytes(1_500_000))
-    (tmp_path / "two").write_bytes(bytes(500_000))
-    assert device.folder_mb(tmp_path) == 2
-
-
-def test_without_an_index_the_size_is_left_out_with_the_reason(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("limit, trials, held", [(100, 1, True), (55, 4, True), (1, 5, False)])
+def test_the_rate_is_lowered_until_it_is_held(
+    monkeypatch: pytest.MonkeyPatch, limit: float, trials: int, *, held: bool
 ) -> None:
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    found = device.install_mb(lambda _text: None)
-    assert found["install_mb"] is None
-    checkout = (Path(aiflow.__file__).parent / "setup.cfg").is_file()
-    assert ("pip failed" if checkout else "measure in a checkout") in found["install_why"]
+    tried: list[float] = []
+    monkeypatch.setattr(device, "greatest_fps", lambda _uri, _core: 100.0)
+    monkeypatch.setattr(device, "work", lambda _uri, fps, *_: run_that_holds(limit, tried, fps))
+    found = device.greatest("synthetic:street", 0, 10.0, lambda _text: None)
+    assert tried == pytest.approx([100 * device.STEP**one for one in range(1, trials + 1)])
+    assert found.fps == tried[-1]
+    assert device.holds(found.window, found.fps) is held
+
+
+def test_no_rate_is_tried_that_cannot_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[float] = []
+    monkeypatch.setattr(device, "greatest_fps", lambda _uri, _core: 1000.0)
+    monkeypatch.setattr(device, "work", lambda _uri, fps, *_: run_that_holds(1000, tried, fps))
+    device.greatest("synthetic:street", 0, 10.0, lambda _text: None)
+    assert tried == [device.MAX_FPS]
+
+
+def test_a_package_weighs_what_its_files_do(tmp_path: Path) -> None:
+    for name, size in {
+        "__init__.py": 1000,
+        "README.md": 50_000,
+        "inner/__init__.py": 200_000,
+        "inner/data/model.onnx": 700_000,
+        "tests/test_inner.py": 80_000,
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    assert device_size.package_mb(tmp_path) == 0.901
+
+
+def test_the_extra_needs_its_own_packages_and_no_others() -> None:
+    sizes = device_size.installed_mb()
+    assert {"aiflow-edge", "numpy", "onnxruntime", "prometheus-client"} <= set(sizes)
+    assert not {"torch", "starlette", "pytest", "matplotlib"} & set(sizes)
+    assert list(sizes.values()) == sorted(sizes.values(), reverse=True)
+    assert sizes["numpy"] > 10
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_size, "PACKAGE", "aiflow-of-another-world")
+    with pytest.raises(AiflowError, match="aiflow-of-another-world is not installed"):
+        device_size.installed_mb()
 
 
 def test_a_short_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "STARTS", 1)
     monkeypatch.setattr(device, "TRIES", 1)
-    monkeypatch.setattr(device, "greatest_rate", lambda _seed, _core, _say: 4.0)
-    monkeypatch.setattr(
-        device, "install_mb", lambda _say: {"install_mb": None, "install_why": "too slow"}
-    )
+    monkeypatch.setattr(device, "JPEGS", 3)
+    monkeypatch.setattr(device_rig, "STATS_S", 1.0)
+    monkeypatch.setattr(device, "greatest_fps", lambda _uri, _core: 5.0)
     said: list[str] = []
     figures = device.run(seed=3, plot=None, say=said.append, scenes=1)
-    for one, fps in ((figures, 2.0), (figures["one_core"], 4.0)):
-        assert 0 < one["fps"] <= fps
-        assert one["frames"] > 0
-        assert one["cold_start_s"] > 0
-        assert 20 < one["rss_mb"] < 1000
-        assert set(one["rss_parts_mb"]) == {"daemon", "camera"}
-        assert one["frame_cpu_ms"] > 0
-        assert set(one["bare_cpu_ms"]) == {"render", "encode"}
-        assert all(each > 0 for each in one["bare_cpu_ms"].values())
-        assert one["frame_cpu_ratio"] > 0
-        assert isinstance(one["held"], bool)
-        assert set(one["frame_ms"]) == {"capture", "gate", "encode", "compress", "publish"}
-        assert all(mean > 0 for mean in one["frame_ms"].values())
-    assert "installed: not measured: too slow" in said[-1]
+    for one, fps in ((figures, 2.0), (figures["one_core"], 5.0 * device.STEP)):
+        for run in (one, figures["jpegs"] if one is figures else figures["jpegs"]["one_core"]):
+            assert run["fps"] == fps
+            assert run["frames"] > 0
+            assert 0 < run["cold_start_s"] <= run["cold_start_worst_s"]
+            assert run["cold_start_cpu_s"] > 0
+            assert 20 < run["rss_mb"] < 1000
+            assert set(run["rss_parts_mb"]) == {"daemon", "camera"}
+            assert run["frame_cpu_ms"] == pytest.approx(
+                sum(run["frame_cpu_parts_ms"].values()), abs=0.002
+            )
+            assert set(run["bare_cpu_ms"]) == {"decode", "encode"}
+            assert all(each > 0 for each in run["bare_cpu_ms"].values())
+            assert run["frame_cpu_ratio"] == pytest.approx(
+                run["frame_cpu_ms"] / sum(run["bare_cpu_ms"].values()), abs=0.01
+            )
+            assert isinstance(run["held"], bool)
+            assert set(run["frame_ms"]) == STAGES
+            assert all(mean > 0 for mean in run["frame_ms"].values())
+    assert figures["install_mb"] > 100
+    assert table(figures) in said[-1]
     assert "| memory, MB (one core)" in said[-1]

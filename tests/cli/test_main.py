@@ -42,6 +42,19 @@ def test_version_and_help_are_quick_and_load_nothing_heavy() -> None:
         assert min(taken_s) < 0.4
 
 
+def test_the_device_starts_no_threads_to_multiply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    code = (
+        "import os, sys; from aiflow.cli.main import run; run(['device', '--config', sys.argv[1]]);"
+        "print('numpy' in sys.modules, len(os.listdir('/proc/self/task')))"
+    )
+    done = python("-c", code, str(tmp_path / "absent.toml"))
+    assert "does not exist" in done.stderr
+    assert done.stdout == "True 1\n"
+
+
 @pytest.mark.parametrize(
     "command",
     [
