@@ -39,7 +39,7 @@ class Predictor:
         self._key_every_s = key_every_s
         self._key_at = -math.inf
         self._key_sequence = -1
-        """Of the latest key frame that was sent although there was a reference."""
+        """Of the latest key frame with which readers may begin."""
         self._reference: _Frame | None = None
         self._unreceipted: OrderedDict[int, _Frame] = OrderedDict()
 
@@ -52,19 +52,25 @@ class Predictor:
         frame = self._read(kept)
         if frame is None:
             return kept
-        delta = None if now - self._key_at >= self._key_every_s else self._delta(frame)
-        if delta is not None and len(delta) < len(kept):
-            if self._joined:
-                self._remember(frame)
-            return delta
-        if self._reference is not None:
+        if self._reference is None:
+            self._remember(frame)
+            self._key_at = now
+            return kept
+        if now - self._key_at >= self._key_every_s:
             # Who begins to read here must be able to go on: what came before is no reference any
             # more, and neither is what is coded against it until this frame has its receipt.
             self._unreceipted.clear()
             self._key_sequence = frame.header.sequence
-        self._remember(frame)
-        self._key_at = now
-        return kept
+            self._remember(frame)
+            self._key_at = now
+            return kept
+        delta = self._delta(frame)
+        if delta is None or len(delta) >= len(kept):
+            self._remember(frame)  # it stands alone: everybody can read it
+            return kept
+        if self._joined:
+            self._remember(frame)
+        return delta
 
     def acknowledged(self, sequences: Iterable[int]) -> None:
         """The edge node has captioned them: the newest becomes the reference."""

@@ -90,6 +90,21 @@ def test_a_delta_that_is_not_shorter_is_not_sent(bundle: Bundle) -> None:
     assert desk.predictor.shorten(kept, 0.0) == kept
 
 
+def test_a_key_frame_that_is_only_shorter_does_not_put_off_the_next_reference(
+    bundle: Bundle,
+) -> None:
+    desk = Desk(bundle, key_every_s=10.0)
+    zeros, fours = np.zeros((6, 3), np.uint8), np.full((6, 3), 4, np.uint8)
+    desk.send(0, fours)
+    desk.predictor.acknowledged([0])
+    desk.send(1, fours, now=1.0)
+    kept = desk.key(2, zeros, captured_ms=2**40)  # long after, so its header is no shorter
+    assert desk.predictor.shorten(kept, 2.0) == kept
+    desk.predictor.acknowledged([1])
+    assert desk.refers_to(desk.send(3, fours, now=3.0)) == 1
+    assert desk.send(4, fours, now=10.0).kind is Kind.KEY, "newcomers wait no longer for it"
+
+
 def test_key_frames_come_periodically(bundle: Bundle) -> None:
     desk = Desk(bundle, key_every_s=10.0)
     kinds = []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import commands
 from aiflow.client import Broker, Captions, Embeddings
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
@@ -99,25 +100,26 @@ def test_who_comes_later_reads_again_from_the_next_key_frame(system: System) -> 
 
 
 def test_commands_for_subscribers_print_something(system: System) -> None:
-    commands = [
+    lines = [
         line
-        for block in blocks("mqtt.md", "sh")
-        for line in block.splitlines()
+        for block in commands.blocks("sh")
+        if block.page == "docs/mqtt.md" and block.needs is None
+        for line in block.text.splitlines()
         if line.startswith("mosquitto_sub") and ("jq" not in line or shutil.which("jq"))
     ]
-    assert len(commands) >= 4
+    assert len(lines) >= 4
     system.start("device", "edge")
     system.wait_for_captions(3, PATIENCE_S)
     plan = system.plan
     with ExitStack() as stack:
         started = []
-        for command in commands:
+        for command in lines:
             own = command.replace("PORT", str(system.broker.port))
             own = own.replace("gate-pi/yard", f"{plan.device}/{plan.camera}")
             # -W ends it after so many seconds; what is printed until then is kept by the pipe.
             own = own.replace("mosquitto_sub ", "mosquitto_sub -W 3 ", 1)
             started.append(stack.enter_context(running(["bash", "-c", own])))
-        for command, process in zip(commands, started, strict=True):
+        for command, process in zip(lines, started, strict=True):
             said, complaint = process.communicate(timeout=PATIENCE_S)
             assert said, (command, complaint)
 
