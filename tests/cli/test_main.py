@@ -95,7 +95,7 @@ def test_a_tier_imports_no_other_tier(tmp_path: Path) -> None:
         (["nonsense"], "nonsense"),
         (
             ["doctor", "nonsense"],
-            "'[TIER]': 'nonsense' is not one of 'device', 'edge', 'cloud'; see",
+            ": 'nonsense' is not one of 'device', 'edge', 'cloud'; see",
         ),
         (["bench", "nonsense"], "known: link"),
         (["device", "--config", "/nowhere.toml"], "config file /nowhere.toml does not exist"),
