@@ -7,6 +7,8 @@ that one of them held.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -35,7 +37,8 @@ class Painters:
 
     def __init__(self, seed: int, workers: int = 2) -> None:
         self._seed = seed
-        self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(workers, spawn, initializer=_end_with_parent)
 
     def __enter__(self) -> Self:
         return self
@@ -67,6 +70,18 @@ class Painters:
 def frames_of_a_street(fps: float) -> int:
     """How many frames are taken before the street changes."""
     return round(STREET_S * fps)
+
+
+def _end_with_parent() -> None:
+    """A process that waits for work does not notice that whoever gives it was killed."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _view(split: str, seed: int, index: int) -> View:

@@ -43,6 +43,8 @@ def run(arguments: Sequence[str]) -> int:
 def _misused(error: Any) -> Status:
     """An option or argument that is none: what is wrong with it, and where to read more."""
     message = str(error.format_message()).strip()
+    # Newer typers give some of it in pydantic's words.
+    message = message.replace("Value error, ", "").replace(": Input should", ": it should")
     if message.startswith("Usage:"):  # called without a command, which asks for help
         typer.echo(message, err=True)
         return Status.USAGE

@@ -10,18 +10,17 @@ Why not a settings library: the merging is a few lines, and its errors are what 
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeVar, get_args
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
+from aiflow.common.config_faults import inner_model, model_at, sentence
 from aiflow.common.errors import ConfigError
 from aiflow.common.topics import NameKind, Topics, check_name
 
@@ -29,21 +28,6 @@ log = logging.getLogger(__name__)
 
 NO_SETTINGS: Final = frozenset({"LOG_FORMAT"})
 """Variables with the prefix that are options of the command, not settings."""
-WANTED: Final = dict.fromkeys(("model_type", "model_attributes_type"), "should be a section") | {
-    "int_parsing": "should be a whole number",
-    "int_type": "should be a whole number",
-    "int_from_float": "should be a whole number",
-    "float_parsing": "should be a number",
-    "float_type": "should be a number",
-    "bool_parsing": "should be true or false",
-    "bool_type": "should be true or false",
-    "string_type": "should be text in quotes",
-    "path_type": "should be a path in quotes",
-    "tuple_type": "should be a list in square brackets",
-}
-"""What pydantic says in words of its own, in a reader's; by the type of the fault."""
-MAX_FAULTS: Final = 3
-"""Most faults that one ConfigError tells; the rest is counted."""
 
 
 class Section(BaseModel):
@@ -153,8 +137,8 @@ def load(
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        source = "configuration" if path is None else f"config file {path}"
-        raise ConfigError(_sentence(model, error, source, variables)) from error
+        source = "configuration (no --config FILE)" if path is None else f"config file {path}"
+        raise ConfigError(sentence(model, error, source, variables)) from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -168,14 +152,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"config file {path} is not valid TOML: {error}") from error
 
 
-_Path = tuple[str, ...]
-
-
 def _overlay(
     model: type[BaseModel], content: dict[str, Any], prefix: str, environ: Mapping[str, str]
-) -> dict[_Path, str]:
+) -> dict[tuple[str, ...], str]:
     """Lay environment variables over `content`; returns which variable set which key."""
-    variables: dict[_Path, str] = {}
+    variables: dict[tuple[str, ...], str] = {}
     given = {name for name in environ if name.startswith(prefix)}
     for variable in sorted(given - {prefix + name for name in NO_SETTINGS}):
         keys = tuple(variable.removeprefix(prefix).lower().split("__"))
@@ -185,7 +166,7 @@ def _overlay(
         section = content
         for depth, key in enumerate(keys[:-1], start=1):
             below = section.setdefault(key, {})
-            if not isinstance(below, dict) or _model_at(model, keys[:depth]) is None:
+            if not isinstance(below, dict) or model_at(model, keys[:depth]) is None:
                 raise ConfigError(f"environment variable {variable}: {key} is not a section")
             section = below
         section[keys[-1]] = _parsed(model, keys, environ[variable], variable)
@@ -193,89 +174,13 @@ def _overlay(
     return variables
 
 
-def _parsed(model: type[BaseModel], keys: _Path, text: str, variable: str) -> object:
+def _parsed(model: type[BaseModel], keys: tuple[str, ...], text: str, variable: str) -> object:
     """Lists and sections come as JSON; everything else as the text that pydantic converts."""
-    owner = _model_at(model, keys[:-1])
+    owner = model_at(model, keys[:-1])
     field = owner.model_fields.get(keys[-1]) if owner is not None else None
-    if field is None or (_inner_model(field.annotation) is None and text[:1] not in {"[", "{"}):
+    if field is None or (inner_model(field.annotation) is None and text[:1] not in {"[", "{"}):
         return text
     try:
         return json.loads(text)
     except ValueError as error:
         raise ConfigError(f"environment variable {variable} is not valid JSON: {error}") from error
-
-
-def _sentence(
-    model: type[BaseModel], error: ValidationError, source: str, variables: dict[_Path, str]
-) -> str:
-    faults = error.errors(include_url=False)
-    told = [_fault(model, fault, source, variables) for fault in faults[:MAX_FAULTS]]
-    told[1:] = [words.removeprefix(f"{source}: ") for words in told[1:]]
-    more = f"; and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
-    return "; ".join(told) + more
-
-
-def _fault(
-    model: type[BaseModel], fault: ErrorDetails, source: str, variables: dict[_Path, str]
-) -> str:
-    keys = fault["loc"]
-    variable = variables.get(tuple(str(key) for key in keys))
-    about_section = fault["type"] == "value_error" and _model_at(model, keys) is not None
-    place = _place((*keys, "") if about_section else keys).strip()
-    where = f"environment variable {variable}" if variable else f"{source}: {place}"
-    return f"{where.removesuffix(': ')}: {_complaint(model, fault)}"
-
-
-def _complaint(model: type[BaseModel], fault: ErrorDetails) -> str:
-    keys = fault["loc"]
-    if fault["type"] == "extra_forbidden":
-        return "unknown key" + _suggestion(_model_at(model, keys[:-1]), str(keys[-1]))
-    if fault["type"] == "missing":
-        return "is required"
-    if fault["type"] == "value_error":
-        return str(fault.get("ctx", {}).get("error", fault["msg"]))
-    if fault["type"] == "tuple_type" and _model_at(model, keys) is not None:
-        return f"comes any number of times; write [[{keys[-1]}]]"
-    given = repr(fault["input"])
-    given = given if len(given) <= 60 else f"{given[:57]}..."
-    return f"{WANTED.get(fault['type'], fault['msg'].removeprefix('Input '))}, not {given}"
-
-
-def _suggestion(owner: type[BaseModel] | None, key: str) -> str:
-    if owner is None:
-        return ""
-    near = difflib.get_close_matches(key, owner.model_fields, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(owner.model_fields)}"
-
-
-def _place(keys: tuple[int | str, ...]) -> str:
-    """`("camera", 1, "fps")` as `[camera 2] fps`, the way a reader finds it in the file."""
-    if not keys:
-        return ""
-    sections, last = keys[:-1], keys[-1]
-    if isinstance(last, int):
-        sections, last = keys, ""
-    words = [str(key + 1) if isinstance(key, int) else key for key in sections]
-    return (f"[{' '.join(words)}] " if words else "") + str(last)
-
-
-def _model_at(model: type[BaseModel], keys: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The model that holds the keys below `keys`; list indices are stepped over."""
-    here: type[BaseModel] | None = model
-    for key in keys:
-        if isinstance(key, int):
-            continue
-        field = here.model_fields.get(key) if here is not None else None
-        here = _inner_model(field.annotation) if field is not None else None
-    return here
-
-
-def _inner_model(annotation: object) -> type[BaseModel] | None:
-    """The model in `X`, `X | None`, `tuple[X, ...]`; None where there is none."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in get_args(annotation):
-        found = _inner_model(inner)
-        if found is not None:
-            return found
-    return None

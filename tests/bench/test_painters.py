@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import select
+import subprocess
+import sys
+
 import numpy as np
 
 from aiflow.bench.painters import Painters, frames_of_a_street
@@ -21,3 +26,24 @@ def test_scenes_and_the_live_street_are_what_they_are_elsewhere() -> None:
 
 def test_a_street_is_watched_for_two_minutes() -> None:
     assert frames_of_a_street(2.0) == 240
+
+
+def test_when_they_are_killed_no_process_is_left() -> None:
+    code = (
+        "import multiprocessing; from aiflow.bench.painters import Painters\n"
+        "with Painters(3, workers=1) as painters:\n"
+        "    list(painters.live(1.0, 1, (16, 12)))\n"
+        "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "    input()\n"
+    )
+    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere) as process:
+        assert process.stdout is not None
+        (painter,) = map(int, process.stdout.readline().split())
+        watched = os.pidfd_open(painter)
+        process.kill()
+    try:
+        assert select.select([watched], [], [], 30.0)[0], "it outlives whoever started it"
+    finally:
+        os.close(watched)

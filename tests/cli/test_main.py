@@ -106,6 +106,10 @@ def test_a_tier_imports_no_other_tier(tmp_path: Path) -> None:
         (["demo", "--link", "fast"], "25KB/s,50ms"),
         (["demo", "--json", "/nowhere/at/all.json"], "/nowhere/at/all.json"),
         (["nonsense"], "nonsense"),
+        (
+            ["doctor", "nonsense"],
+            ": 'nonsense' is not one of 'device', 'edge', 'cloud'; see",
+        ),
         (["bench", "nonsense"], "known: link"),
         (["device", "--config", "/nowhere.toml"], "config file /nowhere.toml does not exist"),
         (["watch", "--broker", "http://example.org"], "mqtt://"),

@@ -53,6 +53,17 @@ def test_each_fault_is_named(tmp_path: Path, text: str, words: str) -> None:
     assert words in fault(tmp_path, text)
 
 
+def test_a_camera_that_is_wrong_is_not_called_missing_as_well(tmp_path: Path) -> None:
+    told = fault(tmp_path, 'device = "porch"\n[[camera]]\nname = "do/or"\nuri = "0"\n')
+    assert told.startswith("[camera 1] name: camera name 'do/or' contains")
+    assert "camera: " not in told
+    assert (
+        fault(tmp_path, 'device = "porch"\ncamera = []\n') == "camera: needs at least one, not []"
+    )
+    once = 'device = "porch"\n[camera]\nname = "door"\nuri = "0"\n'
+    assert fault(tmp_path, once) == "camera: comes any number of times; write [[camera]]"
+
+
 def test_configuration_is_frozen(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         loaded(tmp_path, SMALL).device = "other"  # type: ignore[misc]

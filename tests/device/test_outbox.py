@@ -234,6 +234,13 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
         opened(tmp_path / "file" / "outbox.sqlite")
 
 
+def test_file_that_cannot_be_opened_sends_to_the_doctor(tmp_path: Path) -> None:
+    (tmp_path / "outbox.sqlite").mkdir()
+    words = "outbox.sqlite cannot be opened: unable to open database file; see `aiflow doctor dev"
+    with pytest.raises(StorageError, match=words):
+        opened(tmp_path / "outbox.sqlite")
+
+
 def test_threads_take_turns(outbox: Outbox) -> None:
     def fill() -> None:
         for _ in range(10):

@@ -116,6 +116,13 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         Ledger(tmp_path / "file" / "ledger.sqlite")
 
 
+def test_a_file_that_cannot_be_opened_sends_to_the_doctor(path: Path) -> None:
+    path.mkdir(parents=True)
+    words = "ledger.sqlite: unable to open database file; see `aiflow doctor edge`"
+    with pytest.raises(StorageError, match=words):
+        Ledger(path)
+
+
 def test_a_full_disk_is_one_error_and_memory_still_knows(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger._database.execute("PRAGMA max_page_count=3")

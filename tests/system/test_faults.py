@@ -36,7 +36,8 @@ def test_an_unknown_key_is_one_sentence_and_status_2(tier: str, tmp_path: Path) 
     done = run(tier, "--config", str(path))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"config file {path}: [broker] prot: unknown key; did you mean port?" in done.stderr
+    assert done.stderr.startswith(f"aiflow: config file {path}: ")
+    assert "[broker] prot: unknown key; did you mean port?" in done.stderr
 
 
 def other_bundle(folder: Path) -> Path:

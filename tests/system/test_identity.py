@@ -316,7 +316,10 @@ def test_a_revoked_device_is_silenced_at_once_and_does_not_come_back(
     viewer.subscribe("aiflow/gone/door/event", 1, heard)
     orders = Heard()
     session.subscribe("aiflow/gone/door/enabled/set", 1, orders)
-    assert answer(session, "aiflow/gone/door/event", b"before") == "Success (0x00)"
+    wait_until(
+        lambda: answer(session, "aiflow/gone/door/event", b"before") == "Success (0x00)",
+        "the viewer's subscription",
+    )
     site.enroll("revoke", "gone")
     site.reload()
     assert session.connected
