@@ -11,7 +11,7 @@ import pytest
 import navigation
 import settings
 from aiflow.cloud.config import CloudConfig
-from aiflow.common import config
+from aiflow.common import config, config_faults
 from aiflow.common.config import Section
 from aiflow.device.config import DeviceConfig
 from aiflow.edge.config import EdgeConfig
@@ -54,7 +54,7 @@ def test_the_variables_of_the_configuration_page_set_those_keys(tier: type[Secti
         for name in section.model_fields if prefix is not None else ():
             variable = f"{prefix}{name.upper()}"
             (keys,) = config._overlay(tier, {}, settings.PREFIX, {variable: "{}"})
-            assert (config._model_at(tier, keys[:-1]), keys[-1]) == (section, name)
+            assert (config_faults.model_at(tier, keys[:-1]), keys[-1]) == (section, name)
 
 
 def test_the_navigation_lists_every_page() -> None:
