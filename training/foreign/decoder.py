@@ -9,6 +9,7 @@ places are visual follows from that alone: those that the past leaves of the fir
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,36 +25,36 @@ NEVER: Final = -1e4
 """A logit that nothing can win with; float16 can hold it."""
 
 
-class Layer(nn.Module):
+class Layer(nn.Module, ABC):
     """One layer of a decoder in steps, so that what it attends to is decided in one place."""
 
     heads: int
     scale: float
     cross_scale: float
 
+    @abstractmethod
     def read(self, x: Tensor) -> Sequence[Tensor]:
         """Queries, keys and values (B, T, W) of the self-attention."""
-        raise NotImplementedError
 
+    @abstractmethod
     def joined(self, x: Tensor, mixed: Tensor) -> Tensor:
         """`x` after the self-attention, which gave `mixed`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask(self, x: Tensor) -> Tensor:
         """Queries of the cross-attention."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shown(self, visual: Tensor) -> Sequence[Tensor]:
         """Keys and values of the cross-attention."""
-        raise NotImplementedError
 
+    @abstractmethod
     def informed(self, x: Tensor, mixed: Tensor) -> Tensor:
         """`x` after the cross-attention, which gave `mixed`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, x: Tensor) -> Tensor:
         """`x` after the feed-forward part."""
-        raise NotImplementedError
 
 
 class Text(nn.Module):
@@ -100,8 +101,8 @@ class Sight(nn.Module):
         return read
 
 
-class PrefixDecoder(nn.Module):
-    """A decoder that reads the visual tokens in front of the text, in one self-attention."""
+class _Decoder(nn.Module):
+    """What both kinds of decoder consist of; `places` is K, the number of visual tokens."""
 
     def __init__(self, sight: Sight, text: Text, layers: Sequence[Layer], places: int) -> None:
         super().__init__()
@@ -109,6 +110,10 @@ class PrefixDecoder(nn.Module):
         self.text = text
         self.layers = nn.ModuleList(layers)
         self.places = places
+
+
+class PrefixDecoder(_Decoder):
+    """A decoder that reads the visual tokens in front of the text, in one self-attention."""
 
     def forward(
         self, ids: Tensor, symbols: Tensor, positions: Tensor, mask: Tensor, past: Tensor
@@ -128,19 +133,12 @@ class PrefixDecoder(nn.Module):
         return self.text.logits(x[:, left:]), torch.stack(presents)
 
 
-class CrossDecoder(nn.Module):
+class CrossDecoder(_Decoder):
     """A decoder whose text attends to itself, and in a second attention to the visual tokens.
 
     With L layers, past and present hold the keys and values of the text in [0, L), those of the
     visual places in [L, 2 L); each holds zeros, which nothing sees, where the other has its own.
     """
-
-    def __init__(self, sight: Sight, text: Text, layers: Sequence[Layer], places: int) -> None:
-        super().__init__()
-        self.sight = sight
-        self.text = text
-        self.layers = nn.ModuleList(layers)
-        self.places = places
 
     def forward(
         self, ids: Tensor, symbols: Tensor, positions: Tensor, mask: Tensor, past: Tensor

@@ -140,6 +140,32 @@ def write_bundle(folder: Path, foreign: Foreign, hidden: Any) -> None:
     write_manifest(folder, manifest)
 
 
+@pytest.mark.parametrize(
+    "name, caches, heads, max_tokens, ids",
+    [
+        # Its generation may be 13 ids long, the begin among them.
+        ("vit_gpt2", 4, 4, 12, (22, 22, 22)),
+        # These two say nothing of it, and have 12 and 30 positions.
+        ("blip", 6, 2, 11, (17, 3, 0)),
+        ("git", 3, 2, 29, (2, 3, 0)),
+    ],
+)
+def test_the_facts_are_those_of_the_configuration(
+    sources: dict[str, Path],
+    name: str,
+    caches: int,
+    heads: int,
+    max_tokens: int,
+    ids: tuple[int, int, int],
+) -> None:
+    foreign = load(sources[name])
+    assert (foreign.name, foreign.size, foreign.cropped) == (name, (32, 32), False)
+    assert (foreign.layers, foreign.heads, foreign.max_tokens) == (caches, heads, max_tokens)
+    assert (foreign.tokens, foreign.hidden, foreign.width) == (17, 24, 16)
+    known = foreign._architecture.ids
+    assert (known.begin, known.end, known.pad) == ids
+
+
 def captions(drafts: Sequence[Draft]) -> list[list[int]]:
     return [list(draft.tokens) for draft in drafts]
 
