@@ -57,35 +57,60 @@ class Layer(nn.Module, ABC):
         """`x` after the feed-forward part."""
 
 
-class Text(nn.Module):
-    """The model's words: embedding of its own ids and positions, and the head.
+class Words(nn.Module):
+    """A model's vocabulary: vectors of its own ids, and logits by a linear layer.
 
-    `embed` and `head` are called as embed(own ids, positions) and head(x).
+    Where both have the same weights, as in GPT-2, they are the same in the exported file too: the
+    vectors are columns of what the linear layer multiplies by.
     """
 
-    def __init__(self, embed: nn.Module, head: nn.Module, ids: Ids, vocabulary: int) -> None:
+    def __init__(self, embedding: nn.Module, head: nn.Module) -> None:
         super().__init__()
+        self.tied = embedding.weight is head.weight
+        self.embedding = None if self.tied else embedding
+        self.columns = nn.Parameter(head.weight.detach().T.contiguous(), requires_grad=False)
+        self.bias = head.bias
+        self.size = head.out_features
+
+    def read(self, ids: Tensor) -> Tensor:
+        """Ids (B, T) -> (B, T, W)."""
+        if self.embedding is not None:
+            vectors: Tensor = self.embedding(ids)
+            return vectors
+        batch, steps = ids.shape
+        return self.columns.index_select(1, ids.flatten()).T.reshape(batch, steps, -1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, T, W) -> (B, T, vocabulary)."""
+        return x @ self.columns if self.bias is None else x @ self.columns + self.bias
+
+
+class Text(nn.Module):
+    """The model's words, placed by `embed(vectors, positions)`, and said after `last(x)`."""
+
+    def __init__(self, words: Words, embed: nn.Module, last: nn.Module, ids: Ids) -> None:
+        super().__init__()
+        self.words = words
         self.embed = embed
-        self.head = head
+        self.last = last
         self.end = ids.end
-        special = torch.tensor([ids.begin, ids.begin, ids.end])
-        self.special = nn.Buffer(special)
-        bias = torch.zeros(vocabulary)
-        bias[[ids.begin, ids.end, ids.pad]] = NEVER
-        self.bias = nn.Buffer(bias)
+        self.special = nn.Buffer(torch.tensor([ids.begin, ids.begin, ids.end]))
+        never = torch.zeros(words.size)
+        never[[ids.begin, ids.end, ids.pad]] = NEVER
+        self.never = nn.Buffer(never)
 
     def read(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Our ids and text positions (B, T) -> (B, T, W)."""
         own = torch.where(ids > END, ids - SHIFT, self.special[ids.clamp(max=END)])
-        embedded: Tensor = self.embed(own, positions.clamp(min=0))
+        embedded: Tensor = self.embed(self.words.read(own), positions.clamp(min=0))
         return embedded
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits of our ids: the begin, end and padding of the model are never said as its own."""
-        own = self.head(x)
+        own = self.words.logits(self.last(x))
         end = own[..., self.end : self.end + 1]
         never = torch.full_like(end, NEVER)
-        return torch.cat([*[never] * (START + 1), end, own + self.bias], dim=-1)
+        return torch.cat([*[never] * (START + 1), end, own + self.never], dim=-1)
 
 
 class Sight(nn.Module):

@@ -53,6 +53,7 @@ class Rig:
 
     source: Path
     foreign: Foreign
+    bundle: Path
     captioner: Captioner
     images: Any
     hidden: Any
@@ -81,7 +82,7 @@ def rig(
     folder = tmp_path_factory.mktemp("bundle")
     write_bundle(folder, foreign, hidden)
     captioner = Captioner(Bundle.open(folder), "edge")
-    return Rig(source, foreign, captioner, images, hidden, symbols)
+    return Rig(source, foreign, folder, captioner, images, hidden, symbols)
 
 
 def pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -272,6 +273,16 @@ def test_the_yardstick_is_the_model_as_transformers_loads_and_runs_it(rig: Rig) 
     for line, caption in zip(said.tolist(), found, strict=True):
         own = [token - 3 for token in caption if token != END]
         assert line[1 : 1 + len(own)] == own
+
+
+def test_tied_word_vectors_are_stored_once(rig: Rig) -> None:
+    import onnx  # noqa: PLC0415
+
+    stored = onnx.load(str(rig.bundle / "decoder.onnx")).graph.initializer
+    vocabulary, width = rig.foreign.vocabulary - 3, rig.foreign.width
+    tables = [tensor for tensor in stored if sorted(tensor.dims) == sorted((vocabulary, width))]
+    # GIT has two of its own.
+    assert len(tables) == (2 if rig.source.name == "git" else 1)
 
 
 def test_the_vision_model_exports_to_onnx(rig: Rig, tmp_path: Path) -> None:
