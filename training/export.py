@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def export_encoder(encoder: Encoder, path: Path) -> None:
     """Write the float encoder: "image" uint8 (1, H, W, 3) -> "latent" float32 (1, K, D)."""
     shape = encoder.shape
     image = torch.zeros(1, shape.height, shape.width, 3, dtype=torch.uint8)
-    _export(encoder, (image,), path, ["image"], ["latent"], {})
+    export_graph(encoder, (image,), path, ["image"], ["latent"], {})
 
 
 def quantize_encoder(encoder: Encoder, path: Path, images: NDArray[np.uint8]) -> None:
@@ -38,7 +39,7 @@ def quantize_encoder(encoder: Encoder, path: Path, images: NDArray[np.uint8]) ->
     shape = encoder.shape
     prepared = path.with_suffix(".prepared.onnx")
     folded = _folded(form, torch.zeros(1, shape.height, shape.width, 3))
-    _export(form, (folded,), prepared, ["image"], ["latent"], {})
+    export_graph(form, (folded,), prepared, ["image"], ["latent"], {})
     # Folds the constants that the exporter left as nodes.
     quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
     model = onnx.load(str(prepared))
@@ -76,7 +77,7 @@ def _take_pictures(model: onnx.ModelProto, size: tuple[int, int]) -> None:
 class _WithPast(torch.nn.Module):
     """The decoder's graph as the captioner calls it."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: torch.nn.Module) -> None:
         super().__init__()
         self.decoder = decoder
 
@@ -95,13 +96,33 @@ class _WithPast(torch.nn.Module):
 def export_decoder(decoder: Decoder, path: Path) -> None:
     """Write a decoder whose weights are stored as float16 and computed with as float32."""
     shape = decoder.shape
-    size, steps, before = 2, 3, 4
+    cache = Cache(shape.layers, shape.heads, shape.width)
+    export_cached(decoder, path, shape.dims, cache, before=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The sizes of a decoder's keys and values: (layers, 2, B, heads, P, width / heads)."""
+
+    layers: int
+    heads: int
+    width: int
+
+
+def export_cached(
+    decoder: torch.nn.Module, path: Path, dims: int, cache: Cache, *, before: int
+) -> None:
+    """Write any decoder that is called as `training.decoder.Decoder` is, stored as float16.
+
+    It is traced with `before` places in its past and `dims` symbols for each token.
+    """
+    size, steps = 2, 3
     example = (
         torch.full((size, steps), VISUAL),
-        torch.zeros(size, steps, shape.dims, dtype=torch.long),
-        torch.arange(steps).expand(size, -1).contiguous(),
+        torch.zeros(size, steps, dims, dtype=torch.long),
+        torch.arange(before, before + steps).expand(size, -1).contiguous(),
         torch.ones(size, steps, before + steps, dtype=torch.bool),
-        torch.zeros(shape.layers, 2, size, shape.heads, before, shape.width // shape.heads),
+        torch.zeros(cache.layers, 2, size, cache.heads, before, cache.width // cache.heads),
     )
     axes = {
         "ids": {0: "batch", 1: "steps"},
@@ -109,15 +130,16 @@ def export_decoder(decoder: Decoder, path: Path) -> None:
         "positions": {0: "batch", 1: "steps"},
         "mask": {0: "batch", 1: "steps", 2: "total"},
         "past": {2: "batch", 4: "before"},
-        "logits": {0: "batch", 1: "steps"},
+        # Not of every step, where a decoder has none to give after a visual token.
+        "logits": {0: "batch", 1: "said"},
         "present": {2: "batch", 4: "steps"},
     }
     inputs = ["ids", "symbols", "positions", "mask", "past"]
-    _export(_WithPast(decoder), example, path, inputs, ["logits", "present"], axes)
+    export_graph(_WithPast(decoder), example, path, inputs, ["logits", "present"], axes)
     _store_half(path)
 
 
-def _export(
+def export_graph(
     module: torch.nn.Module,
     example: tuple[Any, ...],
     path: Path,
@@ -125,6 +147,7 @@ def _export(
     outputs: list[str],
     axes: dict[str, dict[int, str]],
 ) -> None:
+    """Trace a module with an example and write its graph; `axes` names what may change size."""
     with warnings.catch_warnings():
         # The tracing exporter says at length that it is the older one; its graphs are the
         # plain ones that onnxruntime's quantizer fuses.

@@ -1,0 +1,1 @@
+"""Bundles from captioning models that others have trained. Needs the extra `import`."""
