@@ -1,0 +1,223 @@
+"""From a made-up captioner and images to a bundle: what is in it, and what happens if it fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the extra import")
+pytest.importorskip("onnx", reason="needs the extra import")
+pytest.importorskip("transformers", reason="needs the extra import")
+
+import torch
+from tests.training.foreign.made_up import MAX_TOKENS, TOKENS, MadeUp, write_images
+
+from aiflow.common.bundle import Bundle
+from aiflow.common.captioner import Captioner, Request
+from aiflow.common.codec import compress, decompress
+from aiflow.common.encoder import Encoder
+from aiflow.common.errors import BundleInvalid, ConfigError
+from aiflow.common.greedy import END
+from aiflow.training.foreign import bundle as bundles
+from aiflow.training.foreign import files
+from aiflow.training.foreign.bundle import Options, import_bundle, layers_of, make
+from aiflow.training.foreign.pictures import LEAST, MOST, Pictures, held_out
+
+IMAGES = 48
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"), IMAGES)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Bundle:
+    """With all tokens and many stages, so that next to nothing is lost."""
+    folder = tmp_path_factory.mktemp("bundle")
+    make(MadeUp(), Pictures(images), folder, "porch", Options(tokens=64, stages=12, int8=False))
+    return Bundle.open(folder)
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Bundle:
+    folder = tmp_path_factory.mktemp("bundle")
+    make(MadeUp("apache-2.0"), Pictures(images), folder, "porch", Options(tokens=8, stages=2))
+    return Bundle.open(folder)
+
+
+def test_the_manifest_says_what_was_made(coarse: Bundle) -> None:
+    manifest, encoder = coarse.manifest, coarse.manifest.encoder
+    assert (manifest.name, manifest.license) == ("porch", "apache-2.0")
+    assert (encoder.tokens, encoder.dims, encoder.layers) == (8, 2, (2, 4, 8))
+    assert encoder.levels == (36 * 8 // 16,) * 2, "a code for every 16 vectors of 36 images"
+    assert encoder.macs > 0
+    assert set(manifest.decoders) == {"nano", "edge", "cloud"}
+    assert len(manifest.decoders["edge"].calibration) == 3
+    assert manifest.escalate_below == 0
+    assert manifest.training["fitted_to"] == 36
+    figures = manifest.figures
+    assert figures["images"] == 12
+    assert "48 images are few" in figures["few"]
+    sizes = [figures["bytes_by_layers"][str(n)] for n in (1, 2, 3)]
+    assert 0 < sizes[0] < sizes[1] < sizes[2] <= 8 * 2
+    assert figures["error_by_stage"]["2"] < figures["error_by_stage"]["1"] < 1
+
+
+def test_nothing_of_the_machine_is_in_it(coarse: Bundle, images: Path) -> None:
+    for path in coarse.path.glob("*.json"):
+        text = path.read_text()
+        assert str(images) not in text
+        assert str(coarse.path) not in text
+
+
+def test_devices_send_what_the_codec_makes_of_their_pictures(whole: Bundle, images: Path) -> None:
+    """All the way by bytes, and what is lost on it is little."""
+    model = MadeUp()
+    for image in list(Pictures(images).read(model.size))[:6]:
+        symbols = Encoder.load(whole).encode(image).symbols
+        body = compress(symbols, whole.tables, layers=3)
+        np.testing.assert_array_equal(decompress(body, whole.tables, layers=3), symbols)
+
+
+def test_captions_are_the_whole_models_where_little_is_lost(whole: Bundle, images: Path) -> None:
+    assert whole.tokens == TOKENS
+    assert whole.manifest.figures["error_by_stage"]["12"] < 0.02
+    model, captioner, encoder = MadeUp(), Captioner(whole, "cloud"), Encoder.load(whole)
+    pictures = list(Pictures(images).read(model.size))
+    with torch.no_grad():
+        hidden = model.vision(torch.from_numpy(np.stack(pictures)).float())
+    wanted = model.caption(hidden)
+    drafts = captioner.caption([Request(encoder.encode(image).symbols) for image in pictures])
+    same = [list(draft.tokens) == ids for draft, ids in zip(drafts, wanted, strict=True)]
+    assert np.mean(same) > 0.85
+    held = held_out(IMAGES)
+    assert whole.manifest.figures["edge"]["exact"] == pytest.approx(
+        np.mean(np.array(same)[held]), abs=1e-3
+    )
+
+
+def test_a_caption_that_is_cut_is_compared_as_far_as_it_goes() -> None:
+    with torch.no_grad():
+        lines = MadeUp().caption(torch.randn(40, TOKENS, 16))
+    assert any(END not in line and len(line) == MAX_TOKENS for line in lines)
+    assert any(line[-1] == END for line in lines)
+
+
+def test_int8_is_of_the_vision_model_alone(coarse: Bundle) -> None:
+    import onnx  # noqa: PLC0415 - an extra
+
+    graph = onnx.load(str(coarse.file("encoder_onnx"))).graph
+    integer = [node.name for node in graph.node if node.op_type == "MatMulInteger"]
+    assert len(integer) == 2
+    assert all(name.startswith("/vision/") for name in integer)
+    assert any(node.op_type == "MatMul" for node in graph.node)
+    assert coarse.manifest.figures["encoder_float"]["same_symbols"] > 0.5
+
+
+def test_without_int8_devices_run_the_float_encoder(whole: Bundle) -> None:
+    assert whole.file("encoder_onnx") == whole.file("encoder_float")
+    assert not (whole.path / "encoder.onnx").exists()
+    assert whole.manifest.figures["encoder_float"]["same_symbols"] == 1
+
+
+def test_the_same_images_give_the_same_bundle(tmp_path: Path, images: Path, coarse: Bundle) -> None:
+    make(MadeUp("apache-2.0"), Pictures(images), tmp_path, "porch", Options(tokens=8, stages=2))
+    assert Bundle.open(tmp_path).id == coarse.id
+
+
+@pytest.mark.parametrize(("tokens", "layers"), [(1, (1,)), (2, (1, 2)), (7, (2, 4, 7))])
+def test_layers_double(tokens: int, layers: tuple[int, ...]) -> None:
+    assert layers_of(tokens) == layers
+
+
+def test_a_model_without_a_licence_is_not_imported_by_accident(
+    tmp_path: Path, images: Path
+) -> None:
+    with pytest.raises(ConfigError, match="--license"):
+        make(MadeUp(""), Pictures(images), tmp_path, "porch", Options())
+    options = Options(tokens=4, stages=1, license="MIT")
+    make(MadeUp(""), Pictures(images), tmp_path, "porch", options)
+    assert Bundle.open(tmp_path).manifest.license == "MIT"
+
+
+def test_what_is_too_large_for_a_bundle(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 1000)
+    with pytest.raises(BundleInvalid, match="take a smaller model"):
+        make(MadeUp(), Pictures(images), tmp_path, "porch", Options(tokens=4, stages=1))
+
+
+class Source:
+    """Stands where `load` gives a model."""
+
+    @staticmethod
+    def load(source: str) -> MadeUp:
+        if source == "missing":
+            raise BundleInvalid("there is no such model")
+        return MadeUp()
+
+
+@pytest.fixture
+def loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    from aiflow.training.foreign import model  # noqa: PLC0415 - loads transformers
+
+    monkeypatch.setattr(model, "load", Source.load)
+
+
+@pytest.mark.usefixtures("loading")
+def test_a_bundle_comes_whole_or_not_at_all(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, options = tmp_path / "deep" / "bundle", Options(tokens=4, stages=1)
+    with pytest.raises(BundleInvalid, match="no such model"):
+        import_bundle("missing", images, out, options)
+    with monkeypatch.context() as patch:
+        patch.setattr(bundles, "_judged", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            import_bundle("made-up", images, out, options)
+    assert list(out.parent.iterdir()) == []
+    assert import_bundle("made-up", images, out, options).manifest.name == "bundle"
+    assert list(out.parent.iterdir()) == [out]
+    with pytest.raises(ConfigError, match="is there already"):
+        import_bundle("made-up", images, out, options)
+    assert json.loads((out / "manifest.json").read_text())["format"] == 1
+
+
+def test_too_few_images_and_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no directory"):
+        Pictures(tmp_path / "nowhere")
+    write_images(tmp_path, LEAST - 1)
+    (tmp_path / "notes.txt").write_text("not a picture")
+    with pytest.raises(ConfigError, match=f"holds {LEAST - 1} images"):
+        Pictures(tmp_path)
+
+
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path, LEAST)
+    whole = (tmp_path / "0003.png").read_bytes()
+    (tmp_path / "0003.png").write_bytes(whole[:40])
+    with pytest.raises(ConfigError, match=r"0003\.png is broken"):
+        list(Pictures(tmp_path).read((32, 24)))
+
+
+def test_of_very_many_images_some_are_taken_from_all_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiflow.training.foreign.pictures.MOST", 10)
+    for index in range(28):
+        shade = np.full((8, 8, 3), 9 * index, np.uint8)
+        cv2.imwrite(str(tmp_path / f"{index:02}.png"), shade)
+    shades = [int(image[0, 0, 0]) // 9 for image in Pictures(tmp_path).read((4, 4))]
+    assert shades == list(range(0, 28, 3))
+    assert MOST > LEAST
+
+
+def test_a_quarter_is_held_out_in_blocks() -> None:
+    assert np.flatnonzero(held_out(40)).tolist() == [12, 13, 14, 15, 28, 29, 30, 31]
+    assert np.flatnonzero(held_out(LEAST)).tolist() == [6, 7]
