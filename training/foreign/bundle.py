@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -82,13 +82,9 @@ def make(foreign: Foreign, pictures: Pictures, folder: Path, name: str, options:
     roles = write_models(foreign, encoder, folder, int8=options.int8)
     write_words(foreign, folder)
     facts = _encoder_facts(foreign, encoder)
-    symbols = {
-        role: _symbols(folder / roles[role], facts, pictures)
-        for role in ("encoder_onnx", "encoder_float")
-        if role in roles
-    }
-    sent = np.stack(seen.fitted_to(symbols["encoder_onnx"]))
-    fit_tables(sent, codec.codes, facts.layers).save(folder / ROLES["tables"])
+    sent = _symbols(folder / roles["encoder_onnx"], facts, pictures)
+    learned = np.stack(seen.fitted_to(sent))
+    fit_tables(learned, codec.codes, facts.layers).save(folder / ROLES["tables"])
     manifest = Manifest(
         format=FORMAT,
         name=name,
@@ -105,7 +101,7 @@ def make(foreign: Foreign, pictures: Pictures, folder: Path, name: str, options:
         figures={},
     )
     write_manifest(folder, manifest)
-    write_manifest(folder, _judged(Bundle.open(folder), seen, codec, symbols))
+    write_manifest(folder, _judged(Bundle.open(folder), pictures, seen, codec, sent))
 
 
 def layers_of(tokens: int) -> tuple[int, ...]:
@@ -178,29 +174,30 @@ def _symbols(path: Path, facts: EncoderFacts, pictures: Pictures) -> Symbols:
     return symbols
 
 
-def _judged(bundle: Bundle, seen: Seen, codec: Codec, symbols: Mapping[str, Symbols]) -> Manifest:
+def _judged(
+    bundle: Bundle, pictures: Pictures, seen: Seen, codec: Codec, sent: Symbols
+) -> Manifest:
     """The bundle's manifest with calibration and figures, by the images that are held out."""
-    manifest = bundle.manifest
+    manifest, held = bundle.manifest, seen.held_out(sent)
     judge = Judge(bundle, seen.held_out(seen.captions), torch.get_num_threads())
-    held = {role: seen.held_out(rows) for role, rows in symbols.items()}
-    sent = held["encoder_onnx"]
-    judged = judge.judge(sent)
+    judged = judge.judge(held)
     decoders = {
         tier: facts.model_copy(update={"calibration": judged.calibration})
         for tier, facts in manifest.decoders.items()
     }
     errors = errors_by_stage(codec, torch.stack(seen.held_out(list(seen.tokens))))
-    figures: dict[str, Any] = {"right": RIGHT, "images": len(sent), **_warning(seen.held)}
+    figures: dict[str, Any] = {"right": RIGHT, "images": len(held), **_warning(seen.held)}
     figures |= dict.fromkeys(TIERS, judged.figures)
     figures |= {
         "refine_below": judged.refine_below,
-        "bytes_by_layers": bytes_by_layers(bundle, sent),
+        "bytes_by_layers": bytes_by_layers(bundle, held),
         "error_by_stage": {str(stage): error for stage, error in enumerate(errors, start=1)},
     }
-    if "encoder_float" in held:
-        same = float(np.mean(np.stack(sent) == np.stack(held["encoder_float"])))
-        exact = judge.exact(held["encoder_float"])
-        figures["encoder_float"] = {"exact": exact, "same_symbols": round(same, 4)}
+    if manifest.roles.get("encoder_float") not in {None, manifest.roles["encoder_onnx"]}:
+        exactly = _symbols(bundle.file("encoder_float"), manifest.encoder, pictures)
+        same = round(float(np.mean(np.stack(sent) == np.stack(exactly))), 4)
+        exact = judge.exact(seen.held_out(exactly))
+        figures["encoder_float"] = {"exact": exact, "same_symbols": same}
     return manifest.model_copy(update={"decoders": decoders, "figures": figures})
 
 

@@ -122,7 +122,7 @@ def test_int8_is_of_the_vision_model_alone(coarse: Bundle) -> None:
 def test_without_int8_devices_run_the_float_encoder(whole: Bundle) -> None:
     assert whole.file("encoder_onnx") == whole.file("encoder_float")
     assert not (whole.path / "encoder.onnx").exists()
-    assert whole.manifest.figures["encoder_float"]["same_symbols"] == 1
+    assert "encoder_float" not in whole.manifest.figures, "there is nothing to compare"
 
 
 def test_the_same_images_give_the_same_bundle(tmp_path: Path, images: Path, coarse: Bundle) -> None:
@@ -130,7 +130,7 @@ def test_the_same_images_give_the_same_bundle(tmp_path: Path, images: Path, coar
     assert Bundle.open(tmp_path).id == coarse.id
 
 
-@pytest.mark.parametrize(("tokens", "layers"), [(1, (1,)), (2, (1, 2)), (7, (2, 4, 7))])
+@pytest.mark.parametrize("tokens, layers", [(1, (1,)), (2, (1, 2)), (7, (2, 4, 7))])
 def test_layers_double(tokens: int, layers: tuple[int, ...]) -> None:
     assert layers_of(tokens) == layers
 
