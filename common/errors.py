@@ -6,7 +6,8 @@
     ├── BundleError
     │   ├── BundleNotFound          no bundle of that name or at that path
     │   ├── BundleChanged           a file's hash differs from its manifest
-    │   └── BundleInvalid           the bundle is whole, but its content makes no sense
+    │   ├── BundleInvalid           the bundle is whole, but its content makes no sense
+    │   └── SourceInvalid           the model that a bundle is to be made from is of no use
     ├── RuntimeUnavailable          the inference runtime is missing or refuses the model
     ├── PayloadError                bytes from the wire; each has a counter label, `reason`
     │   ├── PayloadTruncated        truncated   it ends before it should
@@ -55,6 +56,10 @@ class BundleChanged(BundleError):
 
 class BundleInvalid(BundleError):
     """A manifest or a file of the bundle has content that makes no sense."""
+
+
+class SourceInvalid(BundleError):
+    """The model that a bundle is to be made from is missing, or cannot be used."""
 
 
 class RuntimeUnavailable(AiflowError):

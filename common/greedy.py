@@ -88,7 +88,8 @@ class Greedy:
             _prefix_mask(valid, tokens),
             valid,
         )
-        self._accept(drafts, logits[:, tokens:])
+        # Some decoders leave out those of the task tokens, which nobody reads.
+        self._accept(drafts, logits[:, -width:])
 
     def advance(self) -> None:
         """One more pass over all rows, with what has come of their drafts meanwhile."""

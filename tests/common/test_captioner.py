@@ -67,6 +67,26 @@ def test_a_batch_says_what_each_frame_says_alone(captioner: Captioner) -> None:
     assert len({d.tokens for d in together}) > 5
 
 
+class Text(Recall):
+    """Gives no logits of the task tokens, as imported models do."""
+
+    def run(self, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        logits, present = super().run(*arrays)
+        left = max(TOKENS - arrays[4].shape[4], 0)
+        return [logits[:, left:], present]
+
+
+def test_a_decoder_may_leave_out_the_logits_of_the_task_tokens(
+    captioner: Captioner, made_up_bundle: Path
+) -> None:
+    short = Captioner(Bundle.open(made_up_bundle), "edge", model=Text())
+    for symbols in frames(10):
+        own = alone(captioner, symbols)
+        for draft in ((), own.tokens, own.tokens[:2]):
+            (said,) = short.caption([Request(symbols, draft)])
+            assert (said.tokens, said.confidence) == (own.tokens, own.confidence)
+
+
 def test_a_caption_ends_at_the_end_token_or_at_the_cap(captioner: Captioner) -> None:
     for symbols in frames(30):
         tokens = alone(captioner, symbols).tokens
