@@ -68,7 +68,8 @@ def test_the_commands_know_it(bundle: Bundle, capsys: pytest.CaptureFixture[str]
 
 def test_edge_and_cloud_say_what_its_captioner_says(system: System, bundle: Bundle) -> None:
     system.configure("edge", "threshold = 1.0")
-    captioner, said = Captioner(bundle, "edge"), {}
+    captioner = Captioner(bundle, "edge")
+    said: dict[tuple[int, int], str] = {}
     with Embeddings(Broker(port=system.broker.port), bundles=[bundle.path]) as embeddings:
         system.start()
         deadline = time.monotonic() + START_S

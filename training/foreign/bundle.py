@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -32,13 +32,11 @@ from aiflow.training.foreign.codec import Codec, Merge, Shape, fit
 from aiflow.training.foreign.encoder import Encoder, macs, parameters
 from aiflow.training.foreign.files import ROLES, TIERS, write_models, write_words
 from aiflow.training.foreign.judge import Judge, bytes_by_layers, errors_by_stage
+from aiflow.training.foreign.model import Foreign, load
 from aiflow.training.foreign.pictures import ENOUGH, Pictures
 from aiflow.training.foreign.yardstick import Seen, look
 from aiflow.training.manifest import hashes, write_manifest
 from aiflow.training.progress import Bar
-
-if TYPE_CHECKING:
-    from aiflow.training.foreign.model import Foreign
 
 Symbols = list[NDArray[np.uint8]]
 
@@ -63,8 +61,6 @@ def import_bundle(source: str, images: Path, out: Path, options: Options) -> Bun
     Raises an AiflowError for a source that cannot be used, too few images, or an `out` that is
     there already.
     """
-    from aiflow.training.foreign.model import load  # noqa: PLC0415 - loads transformers: seconds
-
     pictures = Pictures(images)
     with _whole_or_nothing(out) as folder:
         make(load(source), pictures, folder, out.name, options)
@@ -186,7 +182,7 @@ def _judged(
         for tier, facts in manifest.decoders.items()
     }
     errors = errors_by_stage(codec, torch.stack(seen.held_out(list(seen.tokens))))
-    figures: dict[str, Any] = {"right": RIGHT, "images": len(held), **_warning(seen.held)}
+    figures: dict[str, Any] = {"right": RIGHT, "images": len(held), **_warning(len(seen.held))}
     figures |= dict.fromkeys(TIERS, judged.figures)
     figures |= {
         "refine_below": judged.refine_below,
@@ -201,10 +197,10 @@ def _judged(
     return manifest.model_copy(update={"decoders": decoders, "figures": figures})
 
 
-def _warning(images: Sequence[object]) -> dict[str, str]:
-    if len(images) >= ENOUGH:
+def _warning(images: int) -> dict[str, str]:
+    if images >= ENOUGH:
         return {}
-    return {"few": f"{len(images)} images are few for these figures; {ENOUGH} are advised"}
+    return {"few": f"{images} images are few for these figures; {ENOUGH} are advised"}
 
 
 @contextmanager

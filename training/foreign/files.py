@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiflow.common.errors import BundleInvalid
 from aiflow.training.export import Cache, export_cached
 from aiflow.training.foreign.encoder import Encoder, export_encoder, quantize_encoder
+from aiflow.training.foreign.model import Foreign
 from aiflow.training.progress import Bar
-
-if TYPE_CHECKING:
-    from aiflow.training.foreign.model import Foreign
 
 TIERS: Final = ("nano", "edge", "cloud")
 MAX_FILE_BYTES: Final = 1 << 30

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from aiflow.training.foreign.codec import Merge
+from aiflow.training.foreign.model import Foreign
 from aiflow.training.foreign.pictures import Pictures, held_out
 from aiflow.training.progress import Bar
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from aiflow.training.foreign.model import Foreign
 
 _Of = TypeVar("_Of")
 

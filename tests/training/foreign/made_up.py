@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -12,6 +12,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 
 from aiflow.common.greedy import END, START, VISUAL
+
+if TYPE_CHECKING:
+    from aiflow.training.foreign.model import Foreign
 
 WIDTH, HEIGHT, PATCH = 48, 32, 8
 TOKENS, HIDDEN, VOCABULARY, MAX_TOKENS = 24, 16, 30, 8
@@ -58,8 +61,13 @@ class Decoder(nn.Module):
         return logits, torch.stack([here, here])[None, :, :, None]
 
 
-class MadeUp:
-    """As `Foreign`; `license` and `size` are what the tests ask for."""
+def made_up(license_: str = "MIT") -> Foreign:
+    """The whole captioner, always the same one."""
+    return cast("Foreign", _MadeUp(license_))
+
+
+class _MadeUp:
+    """Has all that `Foreign` has for others."""
 
     name, cropped = "made-up-captioner", False
     size = (WIDTH, HEIGHT)
@@ -67,7 +75,7 @@ class MadeUp:
     layers, heads, width = 1, 1, HIDDEN
     vocabulary, max_tokens, parameters = VOCABULARY, MAX_TOKENS, 1234
 
-    def __init__(self, license_: str = "MIT") -> None:
+    def __init__(self, license_: str) -> None:
         self.license = license_
         torch.manual_seed(7)
         self.vision: Any = Vision().eval()

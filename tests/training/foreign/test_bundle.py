@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="needs the extra import")
 pytest.importorskip("transformers", reason="needs the extra import")
 
 import torch
-from tests.training.foreign.made_up import MAX_TOKENS, TOKENS, MadeUp, write_images
+from tests.training.foreign.made_up import MAX_TOKENS, TOKENS, made_up, write_images
 
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
@@ -25,6 +25,7 @@ from aiflow.common.greedy import END
 from aiflow.training.foreign import bundle as bundles
 from aiflow.training.foreign import files
 from aiflow.training.foreign.bundle import Options, import_bundle, layers_of, make
+from aiflow.training.foreign.model import Foreign
 from aiflow.training.foreign.pictures import LEAST, MOST, Pictures, held_out
 
 IMAGES = 48
@@ -39,14 +40,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Bundle:
     """With all tokens and many stages, so that next to nothing is lost."""
     folder = tmp_path_factory.mktemp("bundle")
-    make(MadeUp(), Pictures(images), folder, "porch", Options(tokens=64, stages=12, int8=False))
+    make(made_up(), Pictures(images), folder, "porch", Options(tokens=64, stages=12, int8=False))
     return Bundle.open(folder)
 
 
 @pytest.fixture(scope="module")
 def coarse(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Bundle:
     folder = tmp_path_factory.mktemp("bundle")
-    make(MadeUp("apache-2.0"), Pictures(images), folder, "porch", Options(tokens=8, stages=2))
+    make(made_up("apache-2.0"), Pictures(images), folder, "porch", Options(tokens=8, stages=2))
     return Bundle.open(folder)
 
 
@@ -77,7 +78,7 @@ def test_nothing_of_the_machine_is_in_it(coarse: Bundle, images: Path) -> None:
 
 def test_devices_send_what_the_codec_makes_of_their_pictures(whole: Bundle, images: Path) -> None:
     """All the way by bytes, and what is lost on it is little."""
-    model = MadeUp()
+    model = made_up()
     for image in list(Pictures(images).read(model.size))[:6]:
         symbols = Encoder.load(whole).encode(image).symbols
         body = compress(symbols, whole.tables, layers=3)
@@ -87,7 +88,7 @@ def test_devices_send_what_the_codec_makes_of_their_pictures(whole: Bundle, imag
 def test_captions_are_the_whole_models_where_little_is_lost(whole: Bundle, images: Path) -> None:
     assert whole.tokens == TOKENS
     assert whole.manifest.figures["error_by_stage"]["12"] < 0.02
-    model, captioner, encoder = MadeUp(), Captioner(whole, "cloud"), Encoder.load(whole)
+    model, captioner, encoder = made_up(), Captioner(whole, "cloud"), Encoder.load(whole)
     pictures = list(Pictures(images).read(model.size))
     with torch.no_grad():
         hidden = model.vision(torch.from_numpy(np.stack(pictures)).float())
@@ -103,7 +104,7 @@ def test_captions_are_the_whole_models_where_little_is_lost(whole: Bundle, image
 
 def test_a_caption_that_is_cut_is_compared_as_far_as_it_goes() -> None:
     with torch.no_grad():
-        lines = MadeUp().caption(torch.randn(40, TOKENS, 16))
+        lines = made_up().caption(torch.randn(40, TOKENS, 16))
     assert any(END not in line and len(line) == MAX_TOKENS for line in lines)
     assert any(line[-1] == END for line in lines)
 
@@ -126,7 +127,7 @@ def test_without_int8_devices_run_the_float_encoder(whole: Bundle) -> None:
 
 
 def test_the_same_images_give_the_same_bundle(tmp_path: Path, images: Path, coarse: Bundle) -> None:
-    make(MadeUp("apache-2.0"), Pictures(images), tmp_path, "porch", Options(tokens=8, stages=2))
+    make(made_up("apache-2.0"), Pictures(images), tmp_path, "porch", Options(tokens=8, stages=2))
     assert Bundle.open(tmp_path).id == coarse.id
 
 
@@ -139,9 +140,9 @@ def test_a_model_without_a_licence_is_not_imported_by_accident(
     tmp_path: Path, images: Path
 ) -> None:
     with pytest.raises(ConfigError, match="--license"):
-        make(MadeUp(""), Pictures(images), tmp_path, "porch", Options())
+        make(made_up(""), Pictures(images), tmp_path, "porch", Options())
     options = Options(tokens=4, stages=1, license="MIT")
-    make(MadeUp(""), Pictures(images), tmp_path, "porch", options)
+    make(made_up(""), Pictures(images), tmp_path, "porch", options)
     assert Bundle.open(tmp_path).manifest.license == "MIT"
 
 
@@ -150,24 +151,22 @@ def test_what_is_too_large_for_a_bundle(
 ) -> None:
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 1000)
     with pytest.raises(BundleInvalid, match="take a smaller model"):
-        make(MadeUp(), Pictures(images), tmp_path, "porch", Options(tokens=4, stages=1))
+        make(made_up(), Pictures(images), tmp_path, "porch", Options(tokens=4, stages=1))
 
 
 class Source:
     """Stands where `load` gives a model."""
 
     @staticmethod
-    def load(source: str) -> MadeUp:
+    def load(source: str) -> Foreign:
         if source == "missing":
             raise BundleInvalid("there is no such model")
-        return MadeUp()
+        return made_up()
 
 
 @pytest.fixture
 def loading(monkeypatch: pytest.MonkeyPatch) -> None:
-    from aiflow.training.foreign import model  # noqa: PLC0415 - loads transformers
-
-    monkeypatch.setattr(model, "load", Source.load)
+    monkeypatch.setattr(bundles, "load", Source.load)
 
 
 @pytest.mark.usefixtures("loading")
