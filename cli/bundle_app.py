@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -77,9 +77,10 @@ def bundle_import(
         str, typer.Option("--license", help="Licence of the weights, if the source names none.")
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the codec's fit.")] = 1,
-    float_encoder: Annotated[
-        bool, typer.Option("--float", help="Have devices run the encoder without int8.")
-    ] = False,
+    encoder: Annotated[
+        Literal["both", "int8", "float"],
+        typer.Option(help="What devices run: int8, with float beside it or alone; or float."),
+    ] = "both",
 ) -> None:
     """Make a bundle of a captioning model: BLIP, GIT, or ViT with GPT-2.
 
@@ -99,5 +100,5 @@ def bundle_import(
         stages=stages,
         seed=seed,
         license_=license_,
-        int8=not float_encoder,
+        encoder=encoder,
     )

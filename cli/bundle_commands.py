@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from aiflow.common.bundle import Bundle, built_in
 from aiflow.common.errors import ConfigError
@@ -70,7 +71,7 @@ def import_model(
     stages: int,
     seed: int,
     license_: str,
-    int8: bool,
+    encoder: Literal["both", "int8", "float"],
 ) -> None:
     """Make a bundle of a captioning model. Raises AiflowError."""
     try:
@@ -85,7 +86,7 @@ def import_model(
             f"importing a model needs {error.name}, which comes with the extra `import`:"
             " pip install 'aiflow-edge[import]'"
         ) from error
-    options = Options(tokens=tokens, stages=stages, seed=seed, license=license_, int8=int8)
+    options = Options(tokens=tokens, stages=stages, seed=seed, license=license_, encoder=encoder)
     bundle = import_bundle(source, images, out, options)
     figures = bundle.manifest.figures
     most = str(len(bundle.layers))

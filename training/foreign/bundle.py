@@ -30,7 +30,7 @@ from aiflow.common.runtime import OnnxModel
 from aiflow.training.foreign.code_tables import fit_tables
 from aiflow.training.foreign.codec import Codec, Merge, Shape, fit
 from aiflow.training.foreign.encoder import Encoder, macs, parameters
-from aiflow.training.foreign.files import ROLES, TIERS, write_models, write_words
+from aiflow.training.foreign.files import ROLES, TIERS, Precision, write_models, write_words
 from aiflow.training.foreign.judge import Judge, bytes_by_layers, errors_by_stage
 from aiflow.training.foreign.model import Foreign, load
 from aiflow.training.foreign.pictures import ENOUGH, Pictures
@@ -51,8 +51,7 @@ class Options:
     stages: int = 4
     seed: int = 1
     license: str = ""
-    int8: bool = True
-    """False has devices run the float encoder."""
+    encoder: Precision = "both"
 
 
 def import_bundle(source: str, images: Path, out: Path, options: Options) -> Bundle:
@@ -75,7 +74,7 @@ def make(foreign: Foreign, pictures: Pictures, folder: Path, name: str, options:
     shape = Shape(merge.tokens, options.stages)
     codec = fit(torch.stack(seen.fitted_to(list(seen.tokens))), shape, options.seed)
     encoder = Encoder(foreign.vision, merge, codec).eval()
-    roles = write_models(foreign, encoder, folder, int8=options.int8)
+    roles = write_models(foreign, encoder, folder, options.encoder)
     write_words(foreign, folder)
     facts = _encoder_facts(foreign, encoder)
     sent = _symbols(folder / roles["encoder_onnx"], facts, pictures)

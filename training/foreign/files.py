@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from aiflow.common.errors import BundleInvalid
 from aiflow.training.export import Cache, export_cached
@@ -12,6 +12,8 @@ from aiflow.training.foreign.encoder import Encoder, export_encoder, quantize_en
 from aiflow.training.foreign.model import Foreign
 from aiflow.training.progress import Bar
 
+Precision = Literal["both", "int8", "float"]
+"""Of the encoder: what devices run, int8 with float beside it, or one of them alone."""
 TIERS: Final = ("nano", "edge", "cloud")
 MAX_FILE_BYTES: Final = 1 << 30
 """Of a file that a bundle can have."""
@@ -26,25 +28,25 @@ ROLES: Final = {
 
 
 def write_models(
-    foreign: Foreign, encoder: Encoder, folder: Path, *, int8: bool = True
+    foreign: Foreign, encoder: Encoder, folder: Path, precision: Precision = "both"
 ) -> dict[str, str]:
     """Write encoder and decoder; returns the bundle's roles.
 
-    Without `int8` devices run the float encoder. With it, a float one that is too large for a
-    bundle is left out. Raises BundleInvalid if another file is.
+    Of "both", a float encoder that is too large for a bundle is left out. Raises BundleInvalid if
+    another file is too large.
     """
     roles = dict(ROLES)
     whole = folder / ROLES["encoder_float"]
     with Bar("export, models", 3) as bar:
         export_encoder(encoder, foreign.size, whole)
         bar.show(1)
-        if int8:
+        if precision == "float":
+            roles["encoder_onnx"] = roles["encoder_float"]
+        else:
             quantize_encoder(whole, folder / ROLES["encoder_onnx"])
-            if whole.stat().st_size > MAX_FILE_BYTES:
+            if precision == "int8" or whole.stat().st_size > MAX_FILE_BYTES:
                 whole.unlink()
                 del roles["encoder_float"]
-        else:
-            roles["encoder_onnx"] = roles["encoder_float"]
         bar.show(2)
         places = encoder.merge.tokens
         decoder = foreign.decoder(encoder.codec, places).eval()

@@ -40,7 +40,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Bundle:
     """With all tokens and many stages, so that next to nothing is lost."""
     folder = tmp_path_factory.mktemp("bundle")
-    make(made_up(), Pictures(images), folder, "porch", Options(tokens=64, stages=12, int8=False))
+    make(
+        made_up(), Pictures(images), folder, "porch", Options(tokens=64, stages=12, encoder="float")
+    )
     return Bundle.open(folder)
 
 
@@ -129,6 +131,14 @@ def test_without_int8_devices_run_the_float_encoder(whole: Bundle) -> None:
 def test_the_same_images_give_the_same_bundle(tmp_path: Path, images: Path, coarse: Bundle) -> None:
     make(made_up("apache-2.0"), Pictures(images), tmp_path, "porch", Options(tokens=8, stages=2))
     assert Bundle.open(tmp_path).id == coarse.id
+
+
+def test_int8_alone_saves_the_place_of_the_float_encoder(tmp_path: Path, images: Path) -> None:
+    options = Options(tokens=4, stages=1, encoder="int8")
+    make(made_up(), Pictures(images), tmp_path, "porch", options)
+    assert not (tmp_path / "encoder.float.onnx").exists()
+    encoder = Encoder.load(Bundle.open(tmp_path))
+    assert encoder.encode(np.zeros((9, 9, 3), np.uint8)).symbols.shape == (4, 1)
 
 
 @pytest.mark.parametrize("tokens, layers", [(1, (1,)), (2, (1, 2)), (7, (2, 4, 7))])
