@@ -89,11 +89,11 @@ def import_model(
     options = Options(tokens=tokens, stages=stages, seed=seed, license=license_, encoder=encoder)
     bundle = import_bundle(source, images, out, options)
     figures = bundle.manifest.figures
-    most = str(len(bundle.layers))
+    most, edge = str(len(bundle.layers)), figures["edge"]
     print(f"{bundle.path} is made: {bundle.id[:12]}, {_size_bytes(bundle):,} bytes")
     print(
-        f"a frame has {figures['bytes_by_layers'][most]:g} bytes, and "
-        f"{figures['edge']['exact']:.0%} of {figures['images']} captions are the whole model's"
+        f"a frame has {figures['bytes_by_layers'][most]:g} bytes; {edge['exact']:.0%} of "
+        f"{figures['images']} captions are the whole model's, {edge['words']:.0%} of the words"
     )
     if "few" in figures:
         print(f"note: {figures['few']}")

@@ -7,6 +7,7 @@ here, what confidence is calibrated to, and what the figures count.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -66,7 +67,7 @@ class Judge:
         for said in heard:
             slope, intercept = fit_logistic(logit(said.raw), said.right)
             fits.append(Calibration(slope=slope, intercept=intercept))
-        by_layers = {str(n): _figures(said) for n, said in enumerate(heard, start=1)}
+        by_layers = {str(n): self._figures(said) for n, said in enumerate(heard, start=1)}
         return Judgement(
             tuple(fits),
             {**by_layers[str(len(heard))], "by_layers": by_layers},
@@ -80,6 +81,17 @@ class Judge:
     def _hear(self, symbols: Symbols, layers: int) -> Said:
         given = [rows[: self._bundle.layers[layers - 1]] for rows in symbols]
         return listen(self._captioner, given, self._truth, f"from {layers} layers", stated)
+
+    def _figures(self, said: Said) -> dict[str, float]:
+        """Calibration errors of a handful of captions would be noise."""
+        words = map(words_in_common, said.facts, self._truth)
+        figures = {
+            "exact": round(float(said.right.mean()), 4),
+            "words": round(float(np.mean(list(words))), 4),
+        }
+        if len(said.raw) >= 10 * FOLDS:
+            figures["ece"] = round(cross_validated_ece(said), 4)
+        return figures
 
 
 def stated(text: str) -> frozenset[Fact]:
@@ -110,12 +122,13 @@ def errors_by_stage(codec: Codec, tokens: torch.Tensor) -> list[float]:
     return errors
 
 
-def _figures(said: Said) -> dict[str, float]:
-    """Calibration errors of a handful of captions would be noise."""
-    figures = {"exact": round(float(said.right.mean()), 4)}
-    if len(said.raw) >= 10 * FOLDS:
-        figures["ece"] = round(cross_validated_ece(said), 4)
-    return figures
+def words_in_common(said: frozenset[Fact], wanted: frozenset[Fact]) -> float:
+    """Twice the words that two captions share, by the words of both: 1 if they are the same."""
+    (one,), (other,) = (
+        [Counter(text.split()) for _, text in caption] for caption in (said, wanted)
+    )
+    total = one.total() + other.total()
+    return 2 * (one & other).total() / total if total else 1.0
 
 
 def _until_end(ids: Sequence[int]) -> list[int]:

@@ -25,6 +25,7 @@ from aiflow.common.greedy import END
 from aiflow.training.foreign import bundle as bundles
 from aiflow.training.foreign import files
 from aiflow.training.foreign.bundle import Options, import_bundle, layers_of, make
+from aiflow.training.foreign.judge import stated, words_in_common
 from aiflow.training.foreign.model import Foreign
 from aiflow.training.foreign.pictures import LEAST, MOST, Pictures, held_out
 
@@ -68,6 +69,7 @@ def test_the_manifest_says_what_was_made(coarse: Bundle) -> None:
     assert "48 images are few" in figures["few"]
     sizes = [figures["bytes_by_layers"][str(n)] for n in (1, 2, 3)]
     assert 0 < sizes[0] < sizes[1] < sizes[2] <= 8 * 2
+    assert figures["edge"]["exact"] < figures["edge"]["words"] < 1
     assert figures["error_by_stage"]["2"] < figures["error_by_stage"]["1"] < 1
 
 
@@ -102,6 +104,19 @@ def test_captions_are_the_whole_models_where_little_is_lost(whole: Bundle, image
     assert whole.manifest.figures["edge"]["exact"] == pytest.approx(
         np.mean(np.array(same)[held]), abs=1e-3
     )
+
+
+@pytest.mark.parametrize(
+    "one, other, share",
+    [
+        ("a red bus", "a red bus", 1),
+        ("", "", 1),
+        ("a bus", "", 0),
+        ("a a bus", "a red bus x", 4 / 7),
+    ],
+)
+def test_words_in_common(one: str, other: str, share: float) -> None:
+    assert words_in_common(stated(one), stated(other)) == pytest.approx(share)
 
 
 def test_a_caption_that_is_cut_is_compared_as_far_as_it_goes() -> None:
