@@ -130,7 +130,8 @@ def export_cached(
         "positions": {0: "batch", 1: "steps"},
         "mask": {0: "batch", 1: "steps", 2: "total"},
         "past": {2: "batch", 4: "before"},
-        "logits": {0: "batch", 1: "steps"},
+        # Not of every step, where a decoder has none to give after a visual token.
+        "logits": {0: "batch", 1: "said"},
         "present": {2: "batch", 4: "steps"},
     }
     inputs = ["ids", "symbols", "positions", "mask", "past"]

@@ -46,14 +46,13 @@ class BertLayer(Layer):
 
 
 class BertEmbedding(nn.Module):
-    """Own ids and positions (B, T) -> (B, T, W)."""
+    """Vectors (B, T, W) of words, and their positions (B, T) -> (B, T, W)."""
 
     def __init__(self, embeddings: Any) -> None:
         super().__init__()
-        self.words = embeddings.word_embeddings
         self.places = embeddings.position_embeddings
         self.norm = embeddings.LayerNorm
 
-    def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        embedded: Tensor = self.norm(self.words(ids) + self.places(positions))
+    def forward(self, words: Tensor, positions: Tensor) -> Tensor:
+        embedded: Tensor = self.norm(words + self.places(positions))
         return embedded

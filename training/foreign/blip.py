@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from aiflow.training.foreign.architecture import Architecture, Ids, token_id
 from aiflow.training.foreign.bert import BertEmbedding, BertLayer
-from aiflow.training.foreign.decoder import CrossDecoder, Sight, Text
+from aiflow.training.foreign.decoder import CrossDecoder, Sight, Text, Words
 
 
 class Blip(Architecture):
@@ -31,12 +31,9 @@ class Blip(Architecture):
 
     def decoder(self, codec: nn.Module, places: int) -> nn.Module:
         body = self._model.text_decoder.bert
-        text = Text(
-            BertEmbedding(body.embeddings),
-            self._model.text_decoder.cls,
-            self.ids,
-            self.head.out_features,
-        )
+        words = Words(body.embeddings.word_embeddings, self.head)
+        last = self._model.text_decoder.cls.predictions.transform
+        text = Text(words, BertEmbedding(body.embeddings), last, self.ids)
         layers = [BertLayer(layer) for layer in body.encoder.layer]
         return CrossDecoder(Sight(codec, nn.Identity()), text, layers, places)
 

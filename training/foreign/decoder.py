@@ -9,6 +9,7 @@ places are visual follows from that alone: those that the past leaves of the fir
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -24,67 +25,92 @@ NEVER: Final = -1e4
 """A logit that nothing can win with; float16 can hold it."""
 
 
-class Layer(nn.Module):
+class Layer(nn.Module, ABC):
     """One layer of a decoder in steps, so that what it attends to is decided in one place."""
 
     heads: int
     scale: float
     cross_scale: float
 
+    @abstractmethod
     def read(self, x: Tensor) -> Sequence[Tensor]:
         """Queries, keys and values (B, T, W) of the self-attention."""
-        raise NotImplementedError
 
+    @abstractmethod
     def joined(self, x: Tensor, mixed: Tensor) -> Tensor:
         """`x` after the self-attention, which gave `mixed`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask(self, x: Tensor) -> Tensor:
         """Queries of the cross-attention."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shown(self, visual: Tensor) -> Sequence[Tensor]:
         """Keys and values of the cross-attention."""
-        raise NotImplementedError
 
+    @abstractmethod
     def informed(self, x: Tensor, mixed: Tensor) -> Tensor:
         """`x` after the cross-attention, which gave `mixed`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, x: Tensor) -> Tensor:
         """`x` after the feed-forward part."""
-        raise NotImplementedError
+
+
+class Words(nn.Module):
+    """A model's vocabulary: vectors of its own ids, and logits by a linear layer.
+
+    Where both have the same weights, as in GPT-2, they are the same in the exported file too: the
+    vectors are columns of what the linear layer multiplies by.
+    """
+
+    def __init__(self, embedding: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.tied = embedding.weight is head.weight
+        self.embedding = None if self.tied else embedding
+        self.columns = nn.Parameter(head.weight.detach().T.contiguous(), requires_grad=False)
+        self.bias = head.bias
+        self.size = head.out_features
+
+    def read(self, ids: Tensor) -> Tensor:
+        """Ids (B, T) -> (B, T, W)."""
+        if self.embedding is not None:
+            vectors: Tensor = self.embedding(ids)
+            return vectors
+        batch, steps = ids.shape
+        return self.columns.index_select(1, ids.flatten()).T.reshape(batch, steps, -1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(B, T, W) -> (B, T, vocabulary)."""
+        return x @ self.columns if self.bias is None else x @ self.columns + self.bias
 
 
 class Text(nn.Module):
-    """The model's words: embedding of its own ids and positions, and the head.
+    """The model's words, placed by `embed(vectors, positions)`, and said after `last(x)`."""
 
-    `embed` and `head` are called as embed(own ids, positions) and head(x).
-    """
-
-    def __init__(self, embed: nn.Module, head: nn.Module, ids: Ids, vocabulary: int) -> None:
+    def __init__(self, words: Words, embed: nn.Module, last: nn.Module, ids: Ids) -> None:
         super().__init__()
+        self.words = words
         self.embed = embed
-        self.head = head
+        self.last = last
         self.end = ids.end
-        special = torch.tensor([ids.begin, ids.begin, ids.end])
-        self.special = nn.Buffer(special)
-        bias = torch.zeros(vocabulary)
-        bias[[ids.begin, ids.end, ids.pad]] = NEVER
-        self.bias = nn.Buffer(bias)
+        self.special = nn.Buffer(torch.tensor([ids.begin, ids.begin, ids.end]))
+        never = torch.zeros(words.size)
+        never[[ids.begin, ids.end, ids.pad]] = NEVER
+        self.never = nn.Buffer(never)
 
     def read(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Our ids and text positions (B, T) -> (B, T, W)."""
         own = torch.where(ids > END, ids - SHIFT, self.special[ids.clamp(max=END)])
-        embedded: Tensor = self.embed(own, positions.clamp(min=0))
+        embedded: Tensor = self.embed(self.words.read(own), positions.clamp(min=0))
         return embedded
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits of our ids: the begin, end and padding of the model are never said as its own."""
-        own = self.head(x)
+        own = self.words.logits(self.last(x))
         end = own[..., self.end : self.end + 1]
         never = torch.full_like(end, NEVER)
-        return torch.cat([*[never] * (START + 1), end, own + self.bias], dim=-1)
+        return torch.cat([*[never] * (START + 1), end, own + self.never], dim=-1)
 
 
 class Sight(nn.Module):
@@ -100,8 +126,8 @@ class Sight(nn.Module):
         return read
 
 
-class PrefixDecoder(nn.Module):
-    """A decoder that reads the visual tokens in front of the text, in one self-attention."""
+class _Decoder(nn.Module):
+    """What both kinds of decoder consist of; `places` is K, the number of visual tokens."""
 
     def __init__(self, sight: Sight, text: Text, layers: Sequence[Layer], places: int) -> None:
         super().__init__()
@@ -109,6 +135,10 @@ class PrefixDecoder(nn.Module):
         self.text = text
         self.layers = nn.ModuleList(layers)
         self.places = places
+
+
+class PrefixDecoder(_Decoder):
+    """A decoder that reads the visual tokens in front of the text, in one self-attention."""
 
     def forward(
         self, ids: Tensor, symbols: Tensor, positions: Tensor, mask: Tensor, past: Tensor
@@ -128,19 +158,12 @@ class PrefixDecoder(nn.Module):
         return self.text.logits(x[:, left:]), torch.stack(presents)
 
 
-class CrossDecoder(nn.Module):
+class CrossDecoder(_Decoder):
     """A decoder whose text attends to itself, and in a second attention to the visual tokens.
 
     With L layers, past and present hold the keys and values of the text in [0, L), those of the
     visual places in [L, 2 L); each holds zeros, which nothing sees, where the other has its own.
     """
-
-    def __init__(self, sight: Sight, text: Text, layers: Sequence[Layer], places: int) -> None:
-        super().__init__()
-        self.sight = sight
-        self.text = text
-        self.layers = nn.ModuleList(layers)
-        self.places = places
 
     def forward(
         self, ids: Tensor, symbols: Tensor, positions: Tensor, mask: Tensor, past: Tensor

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from aiflow.common.errors import SourceInvalid
 from aiflow.training.foreign.architecture import Architecture, Ids, token_id
 from aiflow.training.foreign.bert import BertEmbedding, BertLayer
-from aiflow.training.foreign.decoder import PrefixDecoder, Sight, Text
+from aiflow.training.foreign.decoder import PrefixDecoder, Sight, Text, Words
 
 
 class Git(Architecture):
@@ -37,7 +37,8 @@ class Git(Architecture):
 
     def decoder(self, codec: nn.Module, places: int) -> nn.Module:
         body = self._model.git
-        text = Text(BertEmbedding(body.embeddings), self.head, self.ids, self.head.out_features)
+        words = Words(body.embeddings.word_embeddings, self.head)
+        text = Text(words, BertEmbedding(body.embeddings), nn.Identity(), self.ids)
         layers = [BertLayer(layer) for layer in body.encoder.layer]
         return PrefixDecoder(Sight(codec, body.visual_projection), text, layers, places)
 

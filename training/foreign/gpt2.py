@@ -10,7 +10,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from aiflow.common.errors import SourceInvalid
 from aiflow.training.foreign.architecture import Architecture, Ids, token_id
-from aiflow.training.foreign.decoder import CrossDecoder, Layer, Sight, Text
+from aiflow.training.foreign.decoder import CrossDecoder, Layer, Sight, Text, Words
 
 
 class VisionGpt2(Architecture):
@@ -42,8 +42,7 @@ class VisionGpt2(Architecture):
         body = self._model.decoder.transformer
         # There only where the widths differ.
         project = getattr(self._model, "enc_to_dec_proj", nn.Identity())
-        head = nn.Sequential(body.ln_f, self.head)
-        text = Text(_Embedding(body), head, self.ids, self.head.out_features)
+        text = Text(Words(body.wte, self.head), _Placed(body.wpe), body.ln_f, self.ids)
         return CrossDecoder(
             Sight(codec, project), text, [Gpt2Layer(block) for block in body.h], places
         )
@@ -92,14 +91,12 @@ def _linear(conv: Any, x: Tensor) -> Tensor:
     return projected
 
 
-class _Embedding(nn.Module):
-    """Own ids and positions (B, T) -> (B, T, W)."""
+class _Placed(nn.Module):
+    """Vectors (B, T, W) of words, and their positions (B, T) -> (B, T, W)."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, places: nn.Module) -> None:
         super().__init__()
-        self.words = body.wte
-        self.places = body.wpe
+        self.places = places
 
-    def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        embedded: Tensor = self.words(ids) + self.places(positions)
-        return embedded
+    def forward(self, words: Tensor, positions: Tensor) -> Tensor:
+        return words + self.places(positions)

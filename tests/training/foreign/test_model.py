@@ -53,6 +53,7 @@ class Rig:
 
     source: Path
     foreign: Foreign
+    bundle: Path
     captioner: Captioner
     images: Any
     hidden: Any
@@ -81,7 +82,7 @@ def rig(
     folder = tmp_path_factory.mktemp("bundle")
     write_bundle(folder, foreign, hidden)
     captioner = Captioner(Bundle.open(folder), "edge")
-    return Rig(source, foreign, captioner, images, hidden, symbols)
+    return Rig(source, foreign, folder, captioner, images, hidden, symbols)
 
 
 def pictures(count: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -138,6 +139,32 @@ def write_bundle(folder: Path, foreign: Foreign, hidden: Any) -> None:
         figures={},
     )
     write_manifest(folder, manifest)
+
+
+@pytest.mark.parametrize(
+    "name, caches, heads, max_tokens, ids",
+    [
+        # Its generation may be 13 ids long, the begin among them.
+        ("vit_gpt2", 4, 4, 12, (22, 22, 22)),
+        # These two say nothing of it, and have 12 and 30 positions.
+        ("blip", 6, 2, 11, (17, 3, 0)),
+        ("git", 3, 2, 29, (2, 3, 0)),
+    ],
+)
+def test_the_facts_are_those_of_the_configuration(
+    sources: dict[str, Path],
+    name: str,
+    caches: int,
+    heads: int,
+    max_tokens: int,
+    ids: tuple[int, int, int],
+) -> None:
+    foreign = load(sources[name])
+    assert (foreign.name, foreign.size, foreign.cropped) == (name, (32, 32), False)
+    assert (foreign.layers, foreign.heads, foreign.max_tokens) == (caches, heads, max_tokens)
+    assert (foreign.tokens, foreign.hidden, foreign.width) == (17, 24, 16)
+    known = foreign._architecture.ids
+    assert (known.begin, known.end, known.pad) == ids
 
 
 def captions(drafts: Sequence[Draft]) -> list[list[int]]:
@@ -246,6 +273,16 @@ def test_the_yardstick_is_the_model_as_transformers_loads_and_runs_it(rig: Rig) 
     for line, caption in zip(said.tolist(), found, strict=True):
         own = [token - 3 for token in caption if token != END]
         assert line[1 : 1 + len(own)] == own
+
+
+def test_tied_word_vectors_are_stored_once(rig: Rig) -> None:
+    import onnx  # noqa: PLC0415
+
+    stored = onnx.load(str(rig.bundle / "decoder.onnx")).graph.initializer
+    vocabulary, width = rig.foreign.vocabulary - 3, rig.foreign.width
+    tables = [tensor for tensor in stored if sorted(tensor.dims) == sorted((vocabulary, width))]
+    # GIT has two of its own.
+    assert len(tables) == (2 if rig.source.name == "git" else 1)
 
 
 def test_the_vision_model_exports_to_onnx(rig: Rig, tmp_path: Path) -> None:
