@@ -22,10 +22,11 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from aiflow.common.bundle import FORMAT, Bundle, Calibration, DecoderFacts, EncoderFacts, Manifest
 from aiflow.common.encoder import Encoder as Encodes
-from aiflow.common.errors import ConfigError
+from aiflow.common.errors import BundleInvalid, ConfigError, StorageError
 from aiflow.common.runtime import OnnxModel
 from aiflow.training.foreign.code_tables import fit_tables
 from aiflow.training.foreign.codec import Codec, Merge, Shape, fit
@@ -62,7 +63,14 @@ def import_bundle(source: str, images: Path, out: Path, options: Options) -> Bun
     """
     pictures = Pictures(images)
     with _whole_or_nothing(out) as folder:
-        make(load(source), pictures, folder, out.name, options)
+        try:
+            make(load(source), pictures, folder, out.name, options)
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            what = ".".join(map(str, first["loc"]))
+            raise BundleInvalid(
+                f"{source} has sizes that no bundle can have ({what}: {first['msg']}); take another"
+            ) from exc
     return Bundle.open(out)
 
 
@@ -215,6 +223,7 @@ def _whole_or_nothing(out: Path) -> Iterator[Path]:
     try:
         yield folder
         folder.rename(out)
-    except BaseException:
+    except OSError as exc:
+        raise StorageError(f"the bundle cannot be written to {out.parent}: {exc}") from exc
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        raise

@@ -32,7 +32,11 @@ class Pictures:
         """Raises ConfigError where there are too few."""
         if not folder.is_dir():
             raise ConfigError(f"--images {folder} is no directory; name one with images of yours")
-        paths = [p for p in sorted(folder.iterdir()) if p.is_file() and cv2.haveImageReader(str(p))]
+        try:
+            files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+        except OSError as exc:
+            raise ConfigError(f"--images {folder} cannot be read: {exc.strerror}") from exc
+        paths = [path for path in files if cv2.haveImageReader(str(path))]
         if len(paths) < LEAST:
             raise ConfigError(
                 f"{folder} holds {len(paths)} images that can be read; at least {LEAST} are needed,"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -20,13 +22,13 @@ from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.codec import compress, decompress
 from aiflow.common.encoder import Encoder
-from aiflow.common.errors import BundleInvalid, ConfigError
+from aiflow.common.errors import BundleInvalid, ConfigError, StorageError
 from aiflow.common.greedy import END
 from aiflow.training.foreign import bundle as bundles
 from aiflow.training.foreign import files
 from aiflow.training.foreign.bundle import Options, import_bundle, layers_of, make
 from aiflow.training.foreign.judge import stated, words_in_common
-from aiflow.training.foreign.model import Foreign
+from aiflow.training.foreign.model import Foreign, load
 from aiflow.training.foreign.pictures import LEAST, MOST, Pictures, held_out
 
 IMAGES = 48
@@ -189,6 +191,10 @@ class Source:
         return made_up()
 
 
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.fixture
 def loading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundles, "load", Source.load)
@@ -205,12 +211,45 @@ def test_a_bundle_comes_whole_or_not_at_all(
         patch.setattr(bundles, "_judged", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             import_bundle("made-up", images, out, options)
+    with monkeypatch.context() as patch:
+        patch.setattr(bundles, "write_words", full_disk)
+        with pytest.raises(StorageError, match="No space left"):
+            import_bundle("made-up", images, out, options)
     assert list(out.parent.iterdir()) == []
     assert import_bundle("made-up", images, out, options).manifest.name == "bundle"
     assert list(out.parent.iterdir()) == [out]
     with pytest.raises(ConfigError, match="is there already"):
         import_bundle("made-up", images, out, options)
     assert json.loads((out / "manifest.json").read_text())["format"] == 1
+
+
+@pytest.mark.usefixtures("loading")
+def test_sizes_that_no_bundle_has_are_refused(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "bundle"
+    monkeypatch.setattr(made_up().__class__, "max_tokens", 1000)
+    with pytest.raises(BundleInvalid, match=r"max_tokens: .* 512"):
+        import_bundle("made-up", images, out, Options(tokens=4, stages=1))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("architecture", ["vit_gpt2", "blip", "git"])
+def test_each_architecture_becomes_a_bundle(
+    tmp_path: Path, images: Path, sources: dict[str, Path], architecture: str
+) -> None:
+    options = Options(tokens=8, stages=12, license="MIT")
+    bundle = import_bundle(str(sources[architecture]), images, tmp_path / "bundle", options)
+    model, encoder = load(sources[architecture]), Encoder.load(bundle)
+    pictures = list(Pictures(images).read(model.size))
+    given = [encoder.encode(image).symbols for image in pictures]
+    drafts = Captioner(bundle, "edge").caption([Request(symbols) for symbols in given])
+    with torch.no_grad():
+        wanted = model.caption(model.vision(torch.from_numpy(np.stack(pictures)).float()))
+    same = np.array([list(d.tokens) == ids for d, ids in zip(drafts, wanted, strict=True)])
+    figures = bundle.manifest.figures["edge"]
+    assert figures["exact"] == pytest.approx(same[held_out(IMAGES)].mean(), abs=1e-3)
+    assert len({draft.text for draft in drafts}) > 3
 
 
 def test_too_few_images_and_none(tmp_path: Path) -> None:
