@@ -34,6 +34,8 @@ from aiflow.training.foreign.codec import Codec
 
 Symbols = Sequence[NDArray[np.uint8]]
 
+LEAST_A_FOLD: Final = 8
+"""Captions in each fifth, or their calibration error is noise."""
 TIER: Final = "edge"
 """All tiers have the same decoder; one of them is asked."""
 
@@ -83,13 +85,12 @@ class Judge:
         return listen(self._captioner, given, self._truth, f"from {layers} layers", stated)
 
     def _figures(self, said: Said) -> dict[str, float]:
-        """Calibration errors of a handful of captions would be noise."""
         words = map(words_in_common, said.facts, self._truth)
         figures = {
             "exact": round(float(said.right.mean()), 4),
             "words": round(float(np.mean(list(words))), 4),
         }
-        if len(said.raw) >= 10 * FOLDS:
+        if len(said.raw) >= LEAST_A_FOLD * FOLDS:
             figures["ece"] = round(cross_validated_ece(said), 4)
         return figures
 
