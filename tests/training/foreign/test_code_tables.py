@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("torch", reason="needs the extra import")
-
 from aiflow.common.codec import code_bits, compress, decompress
 from aiflow.common.tables import Tables
 from aiflow.training.foreign.code_tables import fit_tables
