@@ -7,7 +7,6 @@ import json
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -27,9 +26,8 @@ from aiflow.common.greedy import END
 from aiflow.training.foreign import bundle as bundles
 from aiflow.training.foreign import files
 from aiflow.training.foreign.bundle import Options, import_bundle, layers_of, make
-from aiflow.training.foreign.judge import stated, words_in_common
 from aiflow.training.foreign.model import Foreign, load
-from aiflow.training.foreign.pictures import LEAST, MOST, Pictures, held_out
+from aiflow.training.foreign.pictures import Pictures, held_out
 
 IMAGES = 48
 
@@ -106,19 +104,6 @@ def test_captions_are_the_whole_models_where_little_is_lost(whole: Bundle, image
     assert whole.manifest.figures["edge"]["exact"] == pytest.approx(
         np.mean(np.array(same)[held]), abs=1e-3
     )
-
-
-@pytest.mark.parametrize(
-    "one, other, share",
-    [
-        ("a red bus", "a red bus", 1),
-        ("", "", 1),
-        ("a bus", "", 0),
-        ("a a bus", "a red bus x", 4 / 7),
-    ],
-)
-def test_words_in_common(one: str, other: str, share: float) -> None:
-    assert words_in_common(stated(one), stated(other)) == pytest.approx(share)
 
 
 def test_a_caption_that_is_cut_is_compared_as_far_as_it_goes() -> None:
@@ -250,37 +235,3 @@ def test_each_architecture_becomes_a_bundle(
     figures = bundle.manifest.figures["edge"]
     assert figures["exact"] == pytest.approx(same[held_out(IMAGES)].mean(), abs=1e-3)
     assert len({draft.text for draft in drafts}) > 3
-
-
-def test_too_few_images_and_none(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no directory"):
-        Pictures(tmp_path / "nowhere")
-    write_images(tmp_path, LEAST - 1)
-    (tmp_path / "notes.txt").write_text("not a picture")
-    with pytest.raises(ConfigError, match=f"holds {LEAST - 1} images"):
-        Pictures(tmp_path)
-
-
-def test_a_broken_image_is_named(tmp_path: Path) -> None:
-    write_images(tmp_path, LEAST)
-    whole = (tmp_path / "0003.png").read_bytes()
-    (tmp_path / "0003.png").write_bytes(whole[:40])
-    with pytest.raises(ConfigError, match=r"0003\.png is broken"):
-        list(Pictures(tmp_path).read((32, 24)))
-
-
-def test_of_very_many_images_some_are_taken_from_all_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("aiflow.training.foreign.pictures.MOST", 10)
-    for index in range(28):
-        shade = np.full((8, 8, 3), 9 * index, np.uint8)
-        cv2.imwrite(str(tmp_path / f"{index:02}.png"), shade)
-    shades = [int(image[0, 0, 0]) // 9 for image in Pictures(tmp_path).read((4, 4))]
-    assert shades == list(range(0, 28, 3))
-    assert MOST > LEAST
-
-
-def test_a_quarter_is_held_out_in_blocks() -> None:
-    assert np.flatnonzero(held_out(40)).tolist() == [12, 13, 14, 15, 28, 29, 30, 31]
-    assert np.flatnonzero(held_out(LEAST)).tolist() == [6, 7]
