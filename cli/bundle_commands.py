@@ -1,12 +1,15 @@
-"""`aiflow bundle list|info|verify`: which models there are, what they are, and are they whole."""
+"""`aiflow bundle ...`: which models there are, what they are, are they whole, and your own."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
 
 from aiflow.common.bundle import Bundle, built_in
+from aiflow.common.errors import ConfigError
 
 
 def show_list(*, as_json: bool) -> None:
@@ -57,6 +60,44 @@ def show_verify(name: str, *, as_json: bool) -> None:
     else:
         count = len(bundle.manifest.sha256)
         print(f"{bundle.path} is whole: {count} files have the hashes of manifest {bundle.id[:12]}")
+
+
+def import_model(
+    source: str,
+    images: Path,
+    out: Path,
+    *,
+    tokens: int,
+    stages: int,
+    seed: int,
+    license_: str,
+    encoder: Literal["both", "int8", "float"],
+) -> None:
+    """Make a bundle of a captioning model. Raises AiflowError."""
+    try:
+        from aiflow.training.foreign.bundle import (  # noqa: PLC0415 - PyTorch: seconds
+            Options,
+            import_bundle,
+        )
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("aiflow"):
+            raise
+        raise ConfigError(
+            f"importing a model needs {error.name}, which comes with the extra `import`:"
+            " pip install 'aiflow-edge[import]'"
+        ) from error
+    options = Options(tokens=tokens, stages=stages, seed=seed, license=license_, encoder=encoder)
+    bundle = import_bundle(source, images, out, options)
+    figures = bundle.manifest.figures
+    most, edge = str(len(bundle.layers)), figures["edge"]
+    print(f"{bundle.path} is made: {bundle.id[:12]}, {_size_bytes(bundle):,} bytes")
+    print(
+        f"a frame has {figures['bytes_by_layers'][most]:g} bytes; {edge['exact']:.0%} of "
+        f"{figures['images']} captions are the whole model's, {edge['words']:.0%} of the words"
+    )
+    if "few" in figures:
+        print(f"note: {figures['few']}")
+    print(f"next: bundle = {str(bundle.path.absolute())!r} in each tier's configuration")
 
 
 def _facts(bundle: Bundle) -> dict[str, object]:

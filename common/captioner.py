@@ -73,23 +73,32 @@ class Meanings:
 
     def __init__(self, kind: Sequence[int], value: Sequence[int]) -> None:
         self.kind = np.asarray(kind, dtype=np.int64)
-        self._members = [np.flatnonzero(self.kind == k) for k in range(int(self.kind.max()) + 1)]
         values = np.asarray(value, dtype=np.int64)
-        self._alike = [
-            np.flatnonzero((self.kind == k) & (values == v))
-            for k, v in zip(self.kind, values, strict=True)
-        ]
+        self._members = [_ids(self.kind == k) for k in range(int(self.kind.max()) + 1)]
+        # Tokens of one kind and value side by side, so that each token's synonyms are a slice.
+        self._order = np.lexsort((values, self.kind))
+        sorted_pairs = np.stack([self.kind, values])[:, self._order]
+        begins = np.flatnonzero((np.diff(sorted_pairs, axis=1) != 0).any(axis=0)) + 1
+        group = np.searchsorted(begins, np.argsort(self._order), side="right")
+        self._first = np.concatenate([[0], begins])[group]
+        self._stop = np.concatenate([begins, [len(values)]])[group]
 
     def log_confidence(self, logits: NDArray[np.float32], token: int) -> float:
         """Log probability of the token's meaning among all meanings of its class; 0 for style."""
         kind = int(self.kind[token])
         if kind < 0:
             return 0.0
+        alike = self._order[self._first[token] : self._stop[token]]
         of_class = logits[self._members[kind]]
         top = float(of_class.max())
         whole = float(np.exp(of_class - top).sum())
-        same = float(np.exp(logits[self._alike[token]] - top).sum())
+        same = float(np.exp(logits[alike] - top).sum())
         return float(np.log(max(same / whole, 1e-9)))
+
+
+def _ids(chosen: NDArray[np.bool_]) -> NDArray[np.int64] | slice:
+    """Which are chosen; all of them as a slice, which need not be copied."""
+    return slice(None) if chosen.all() else np.flatnonzero(chosen)
 
 
 class Captioner:

@@ -9,7 +9,7 @@ What a confidence predicts is whether all facts of the caption are right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -61,7 +61,7 @@ def calibrate(
         for layers, tokens in enumerate(bundle.layers, start=1):
             given = [rows[:tokens] for rows in symbols]
             said = listen(captioner, given, truth, f"{tier}, {layers} layers")
-            slope, intercept = fit_logistic(_logit(said.raw), said.right)
+            slope, intercept = fit_logistic(logit(said.raw), said.right)
             fits.append(Calibration(slope=slope, intercept=intercept))
             by_layers[str(layers)] = {
                 "fact_f1": round(facts_score(zip(said.facts, truth, strict=True)).f1, 4),
@@ -89,15 +89,16 @@ def listen(
     symbols: Sequence[NDArray[np.uint8]],
     truth: Sequence[frozenset[Fact]],
     label: str,
+    read: Callable[[str], frozenset[Fact]] = parse,
 ) -> Said:
-    """Caption all scenes and hold what is said against the truth."""
+    """Caption all scenes and hold what is said, as `read` understands it, against the truth."""
     drafts: list[Draft] = []
     with Bar(f"caption {label}", len(symbols)) as bar:
         for start in range(0, len(symbols), BATCH):
             batch = [Request(rows) for rows in symbols[start : start + BATCH]]
             drafts += captioner.caption(batch)
             bar.show(len(drafts))
-    facts = [parse(draft.text) for draft in drafts]
+    facts = [read(draft.text) for draft in drafts]
     return Said(
         facts,
         np.array([draft.confidence for draft in drafts]),
@@ -113,7 +114,7 @@ def escalate_below(
     Captions are escalated in the order of their confidence, the least first, `MOST_ESCALATED` of
     them at most.
     """
-    confidence = _sigmoid(fit.slope * _logit(edge.raw) + fit.intercept)
+    confidence = _sigmoid(fit.slope * logit(edge.raw) + fit.intercept)
     order = np.argsort(confidence, kind="stable")
     said = list(edge.facts)
     best_f1, best = -1.0, 0
@@ -128,7 +129,7 @@ def escalate_below(
 
 def cross_validated_ece(said: Said) -> float:
     """Expected calibration error of fits on four fifths, measured on the fifth left out."""
-    x, calibrated = _logit(said.raw), np.empty(len(said.raw))
+    x, calibrated = logit(said.raw), np.empty(len(said.raw))
     for fold in range(FOLDS):
         held = np.arange(len(x)) % FOLDS == fold
         slope, intercept = fit_logistic(x[~held], said.right[~held])
@@ -167,11 +168,12 @@ def fit_logistic(x: NDArray[Any], right: NDArray[np.bool_]) -> tuple[float, floa
         if float(np.abs(step).max()) < 1e-8:
             break
     if weights[0] < 0:
-        return 0.0, round(float(_logit(target.mean())), 6)
+        return 0.0, round(float(logit(target.mean())), 6)
     return round(float(weights[0]), 6), round(float(weights[1]), 6)
 
 
-def _logit(probability: NDArray[Any]) -> NDArray[np.float64]:
+def logit(probability: NDArray[Any]) -> NDArray[np.float64]:
+    """Logarithm of the odds, of probabilities that are kept a millionth away from 0 and 1."""
     clipped = np.clip(probability.astype(np.float64), 1e-6, 1 - 1e-6)
     odds: NDArray[np.float64] = np.log(clipped / (1 - clipped))
     return odds

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,19 @@ def test_the_list_can_be_read_by_programs(capsys: pytest.CaptureFixture[str]) ->
     assert isinstance(json.loads(capsys.readouterr().out), list)
     assert main.run(["bundle", "list"]) == 0
     assert capsys.readouterr().out.startswith("name ")
+
+
+def test_an_import_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
+    """In a process of its own: others may have loaded them here."""
+    command = ["bundle", "import", "model", "--images", str(tmp_path), "--out", "out"]
+    code = (
+        "import sys; sys.modules['torch'] = None; from aiflow.cli import main; "
+        f"sys.exit(main.run({command!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "importing a model needs torch" in done.stderr
+    assert "aiflow-edge[import]" in done.stderr
+    assert done.stderr.count("\n") == 1

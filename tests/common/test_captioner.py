@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from aiflow.common.bundle import Bundle
-from aiflow.common.captioner import Captioner, Draft, Partial, Request
+from aiflow.common.captioner import Captioner, Draft, Meanings, Partial, Request
 from aiflow.common.errors import BundleInvalid
 from aiflow.common.greedy import END, START
 
@@ -207,6 +207,18 @@ def test_confidence_is_about_facts_and_not_about_style(captioner: Captioner) -> 
     assert meanings.log_confidence(logits, 5) == pytest.approx(np.log(0.5))
     logits[4] = 100.0
     assert meanings.log_confidence(logits, 5) == pytest.approx(np.log(0.5))
+
+
+def test_confidence_is_the_share_of_all_that_mean_the_same() -> None:
+    rng = np.random.default_rng(3)
+    kind, value = rng.integers(-1, 3, 200), rng.integers(0, 9, 200)
+    meanings, logits = Meanings(kind.tolist(), value.tolist()), rng.normal(size=200)
+    for token in np.flatnonzero(kind >= 0).tolist():
+        of_class = kind == kind[token]
+        alike = of_class & (value == value[token])
+        share = np.exp(logits[alike]).sum() / np.exp(logits[of_class]).sum()
+        found = meanings.log_confidence(logits.astype(np.float32), token)
+        assert found == pytest.approx(np.log(share), abs=1e-5)
 
 
 def test_an_unknown_tier_names_the_known_ones(made_up_bundle: Path) -> None:

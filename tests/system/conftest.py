@@ -113,9 +113,11 @@ class Outbox:
 
 
 class System:
-    """Broker, link and the three tiers, with a camera that looks at the synthetic street."""
+    """Broker, link and the three tiers, with a camera at `uri`, else at the synthetic street."""
 
-    def __init__(self, folder: Path, *, fps: float = 10.0, bundle: str = "street") -> None:
+    def __init__(
+        self, folder: Path, *, fps: float = 10.0, bundle: str = "street", uri: str | None = None
+    ) -> None:
         self.folder = folder
         self.topics = Topics()
         self._sessions: dict[int, int] = {}  # epoch to the first sequence
@@ -129,7 +131,7 @@ class System:
             self.plan = Plan(
                 broker=Broker(port=self.broker.port),
                 device_broker=Broker(port=self.link.port),
-                uri=f"synthetic:street?seed=7&truth={folder / 'truth.jsonl'}",
+                uri=uri or f"synthetic:street?seed=7&truth={folder / 'truth.jsonl'}",
                 fps=fps,
                 bundle=bundle,
                 log_level="debug",
