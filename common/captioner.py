@@ -6,6 +6,7 @@ symbols, draft -> greedy decoding (common.greedy) -> tokens, text, calibrated co
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -156,14 +157,15 @@ class Captioner:
         )
 
     def _confidence(self, row: Row) -> float:
-        return self._calibrated(float(np.exp(row.log_confidence)), len(row.symbols))
+        return self._calibrated(math.exp(row.log_confidence), len(row.symbols))
 
     def _calibrated(self, raw: float, seen: int) -> float:
         """What the confidence is worth, by the whole layers among the tokens that were seen."""
         known = self.facts.calibration
         whole = sum(tokens <= seen for tokens in self._layers)
         fit = known[min(max(whole, 1), len(known)) - 1]
-        return float(1 / (1 + np.exp(-np.clip(fit.slope * _logit(raw) + fit.intercept, -60, 60))))
+        odds = fit.slope * _logit(raw) + fit.intercept
+        return 1 / (1 + math.exp(-min(max(odds, -60.0), 60.0)))
 
 
 def _given(draft: tuple[int, ...]) -> Drafted:
@@ -173,4 +175,4 @@ def _given(draft: tuple[int, ...]) -> Drafted:
 
 def _logit(probability: float) -> float:
     clipped = min(max(probability, 1e-6), 1 - 1e-6)
-    return float(np.log(clipped / (1 - clipped)))
+    return math.log(clipped / (1 - clipped))
