@@ -103,7 +103,7 @@ def listen(bundle: Bundle, symbols: NDArray[np.uint8], seed: int, say: Say) -> T
         told.streamed.extend(
             cloud.caption(
                 [
-                    Request(row, drafted=_in_two_parts(draft.tokens, rng))
+                    Request(row, later=_in_two_parts(draft.tokens, rng))
                     for row, draft in zip(batch, drafts, strict=True)
                 ]
             )

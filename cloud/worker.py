@@ -90,8 +90,8 @@ class Worker:
                     replies[index] = self.refusal("expired", words, waited_s)
                 else:
                     draft = escalation.draft
-                    drafted = partial(self._drafts.whole, job.correlation, draft)
-                    requests[index] = Request(self._symbols(escalation), draft, drafted)
+                    later = partial(self._drafts.whole, job.correlation, draft)
+                    requests[index] = Request(self._symbols(escalation), draft, later)
             except PayloadError as error:
                 replies[index] = self.refusal(error.reason, str(error), waited_s)
         replies |= self._finish(jobs, requests, began)
@@ -137,7 +137,7 @@ class Worker:
     def _reply(
         self, request: Request, draft: Draft, waited_s: float, compute_s: float
     ) -> CloudReply:
-        drafted = len(request.drafted() if request.drafted else request.draft)
+        drafted = len(request.drafted())
         self._counters.add("aiflow_answered_total")
         self._counters.add("aiflow_drafted_tokens_total", drafted)
         self._counters.add("aiflow_accepted_tokens_total", draft.accepted)

@@ -32,14 +32,18 @@ class Partial:
 class Request:
     """One frame to caption: symbols uint8 (k, D), k at most the bundle's K; a draft's token ids.
 
-    `drafted`, if given, is asked for the draft as it is by now before every pass, and `told` hears
+    `later`, if given, is asked for the draft as it is by now before every pass, and `told` hears
     after every pass how far the caption has got; both on the caller's thread.
     """
 
     symbols: NDArray[np.uint8]
     draft: tuple[int, ...] = ()
-    drafted: Drafted | None = None
+    later: Drafted | None = None
     told: Callable[[Partial], None] | None = None
+
+    def drafted(self) -> tuple[int, ...]:
+        """The draft as far as it is known by now."""
+        return self.draft if self.later is None else self.later()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Captioner:
         """Caption every request, each as if it were alone; drafts save passes, no more."""
         if not batch:
             return []
-        rows = [Row(request.symbols, request.drafted or _given(request.draft)) for request in batch]
+        rows = [Row(request.symbols, request.drafted) for request in batch]
         greedy = Greedy(self._model, self.facts, self._shape, self._meanings.log_confidence, rows)
         ears = [
             (request.told, row)
@@ -166,11 +170,6 @@ class Captioner:
         fit = known[min(max(whole, 1), len(known)) - 1]
         odds = fit.slope * _logit(raw) + fit.intercept
         return 1 / (1 + math.exp(-min(max(odds, -60.0), 60.0)))
-
-
-def _given(draft: tuple[int, ...]) -> Drafted:
-    """A draft that is whole from the start."""
-    return lambda: draft
 
 
 def _logit(probability: float) -> float:

@@ -147,7 +147,7 @@ def test_a_draft_that_comes_in_two_parts_leads_to_the_greedy_caption(captioner: 
         if rng.random() < 0.5:
             draft[int(rng.integers(len(draft)))] = int(rng.integers(2, VOCABULARY + 3))
         first, passes = int(rng.integers(len(draft) + 1)), int(rng.integers(0, 5))
-        requests.append(Request(symbols, drafted=Courier(tuple(draft), first, passes)))
+        requests.append(Request(symbols, later=Courier(tuple(draft), first, passes)))
     verified = captioner.caption(requests)
     assert [d.tokens for d in verified] == [d.tokens for d in greedy]
     assert [d.confidence for d in verified] == [d.confidence for d in greedy]
@@ -159,7 +159,7 @@ def test_the_rest_of_a_draft_saves_the_passes_that_are_left(captioner: Captioner
         ((one, alone(captioner, one)) for one in frames(30)), key=lambda pair: len(pair[1].tokens)
     )
     assert len(own.tokens) > 5
-    (verified,) = captioner.caption([Request(symbols, drafted=Courier(own.tokens, 1, 2))])
+    (verified,) = captioner.caption([Request(symbols, later=Courier(own.tokens, 1, 2))])
     # One drafted token and one more, one by itself, and the rest at once.
     assert (verified.passes, verified.rounds) == (3, 2)
     assert verified.accepted == len(own.tokens) - 2

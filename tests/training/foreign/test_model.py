@@ -218,7 +218,7 @@ def test_whatever_the_draft_the_caption_is_the_greedy_one(rig: Rig) -> None:
         if rng.random() < 0.6:
             draft += [int(t) for t in rng.integers(2, rig.foreign.vocabulary, 4)]
         late = int(rng.integers(0, 4))
-        requests.append(Request(symbols, drafted=Late(tuple(draft), late)))
+        requests.append(Request(symbols, later=Late(tuple(draft), late)))
     verified = rig.captioner.caption(requests)
     assert captions(verified) == captions(greedy)
     assert sum(draft.accepted for draft in verified) > 0
