@@ -52,15 +52,13 @@ class Predictor:
         frame = self._read(kept)
         if frame is None:
             return kept
-        if self._reference is None:
-            self._remember(frame)
-            self._key_at = now
-            return kept
-        if now - self._key_at >= self._key_every_s:
+        due = now - self._key_at >= self._key_every_s
+        if due and self._reference is not None:
             # Who begins to read here must be able to go on: what came before is no reference any
             # more, and neither is what is coded against it until this frame has its receipt.
             self._unreceipted.clear()
             self._key_sequence = frame.header.sequence
+        if due or self._reference is None:
             self._remember(frame)
             self._key_at = now
             return kept

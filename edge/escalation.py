@@ -1,8 +1,10 @@
 """Questions to the cloud, and what becomes of them. Touches the pool's request topic.
 
-    ask   -> request under a correlation -> reply             -> the caption's update
-    begin -> request with half a draft -'|  lease ends, or the worker fails -> once more -> given up
-    finish -> the draft's rest            `- nobody listens, broker away     -> given up at once
+    ask -> request under a correlation -> reply             -> the caption's update
+                      |  lease ends, or the worker fails -> asked once more -> given up
+                      `- nobody listens, broker away     -> given up at once
+
+    begin -> the same, with half a draft and the reply held; finish -> the draft's rest
 
 A worker that takes a request and dies is noticed by nobody but the asker: hence the lease. Nothing
 here can delay or lose the edge's own caption: an answer that comes before it is held until then.

@@ -40,7 +40,7 @@ def smoothed(
     """Counts (rows, levels), rare contexts leaning on the same context without its first parent."""
     counts = np.zeros((rows, levels))
     np.add.at(counts, (context, target), 1)
-    return np.rint(_lean(counts, levels) * PRECISION).astype(np.int64)
+    return in_whole_counts(_lean(counts, levels))
 
 
 def _lean(counts: NDArray[np.float64], levels: int) -> NDArray[np.float64]:
@@ -79,6 +79,23 @@ def choose_parents(
     return tuple(sorted(chosen))
 
 
+def changes(
+    reference: NDArray[np.uint8], current: NDArray[np.uint8]
+) -> tuple[NDArray[np.bool_], Counts]:
+    """Which tokens changed (N, K), and how often by whether the one before did (K, 2, 2)."""
+    changed: NDArray[np.bool_] = (reference != current).any(axis=2)
+    after = np.concatenate([np.zeros_like(changed[:, :1]), changed[:, :-1]], axis=1)
+    flags = np.ones((changed.shape[1], 2, 2), np.int64)
+    for token, counted in enumerate(flags):
+        np.add.at(counted, (after[:, token].astype(int), changed[:, token].astype(int)), 1)
+    return changed, flags
+
+
+def in_whole_counts(counts: NDArray[np.float64]) -> Counts:
+    """Fractional counts as integers, finer than one each."""
+    return np.rint(counts * PRECISION).astype(np.int64)
+
+
 def fit_delta(
     reference: NDArray[np.uint8], current: NDArray[np.uint8], levels: int, slots: int
 ) -> DeltaCounts:
@@ -87,11 +104,7 @@ def fit_delta(
     A changed token is coded given the reference's symbol and the token's earlier dimensions.
     """
     _, tokens, dims = current.shape
-    changed = (reference != current).any(axis=2)
-    after = np.concatenate([np.zeros_like(changed[:, :1]), changed[:, :-1]], axis=1)
-    flags = np.ones((tokens, 2, 2), np.int64)
-    for token in range(tokens):
-        np.add.at(flags[token], (after[:, token].astype(int), changed[:, token].astype(int)), 1)
+    changed, flags = changes(reference, current)
     parents: list[tuple[int, ...]] = []
     counts: list[Counts] = []
     for token in range(tokens):

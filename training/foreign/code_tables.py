@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aiflow.common.codec import code_bits
 from aiflow.common.counts import DeltaCounts
 from aiflow.common.tables import Tables
+from aiflow.training.fit_tables import changes, in_whole_counts
 from aiflow.training.foreign.pictures import held_out
 
 Symbols = NDArray[np.uint8]
@@ -24,8 +25,6 @@ Counts = NDArray[np.float64]
 
 MAX_DELTA_STAGES: Final = 8
 """Stages that may be coded given the reference's symbol: 130 kB each."""
-PRECISION: Final = 256
-"""Fractional counts are scaled by this before they become integers."""
 
 
 def fit_tables(symbols: Symbols, codes: int, layers: tuple[int, ...]) -> Tables:
@@ -33,7 +32,9 @@ def fit_tables(symbols: Symbols, codes: int, layers: tuple[int, ...]) -> Tables:
     _, tokens, stages = symbols.shape
     learn = ~held_out(len(symbols))
     counts: list[NDArray[np.int64]] = []
-    of_stage = [_whole(_best(symbols[:, :, stage], codes, learn)) for stage in range(stages)]
+    of_stage = [
+        in_whole_counts(_best(symbols[:, :, stage], codes, learn)) for stage in range(stages)
+    ]
     for token in range(tokens):
         counts += [rows[token % len(rows)][None] for rows in of_stage]
     nothing: list[tuple[int, ...]] = [()] * len(counts)
@@ -93,18 +94,10 @@ def _delta(pairs: Symbols, codes: int) -> DeltaCounts:
     """Count what changes between consecutive images: pairs (2, P, K, R)."""
     before, now = pairs
     _, tokens, stages = now.shape
-    changed = (before != now).any(axis=2)
-    after = np.concatenate([np.zeros_like(changed[:, :1]), changed[:, :-1]], axis=1)
-    flags = np.ones((tokens, 2, 2), np.int64)
-    for token in range(tokens):
-        np.add.at(flags[token], (after[:, token].astype(int), changed[:, token].astype(int)), 1)
+    changed, flags = changes(before, now)
     of_stage = []
     for stage in range(stages):
         counts = np.zeros((codes, codes))
         np.add.at(counts, (before[changed][:, stage], now[changed][:, stage]), 1)
-        of_stage.append(_whole(leaning(counts)))
+        of_stage.append(in_whole_counts(leaning(counts)))
     return DeltaCounts([()] * (tokens * stages), of_stage * tokens, flags)
-
-
-def _whole(counts: Counts) -> NDArray[np.int64]:
-    return np.rint(counts * PRECISION).astype(np.int64)
