@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 if TYPE_CHECKING:
-    from aiflow.cli.identities import Identity
+    from aiflow.cli.identities import Role
 
 FOLDER: Final = Path("aiflow-authority")
 
@@ -94,9 +94,7 @@ def enroll_device(
     \b
         aiflow enroll device porch
     """
-    from aiflow.cli.identities import Identity
-
-    _enrol(folder, Identity(role="device", name=name, pictures=pictures), days)
+    _enrol(folder, "device", name, days, pictures=pictures)
 
 
 @enroll_app.command("edge")
@@ -111,9 +109,7 @@ def enroll_edge(
     \b
         aiflow enroll edge edge1
     """
-    from aiflow.cli.identities import Identity
-
-    _enrol(folder, Identity(role="edge", name=name, pool=pool), days)
+    _enrol(folder, "edge", name, days, pool=pool)
 
 
 @enroll_app.command("cloud")
@@ -128,9 +124,7 @@ def enroll_cloud(
     \b
         aiflow enroll cloud worker1 --pool default
     """
-    from aiflow.cli.identities import Identity
-
-    _enrol(folder, Identity(role="cloud", name=name, pool=pool), days)
+    _enrol(folder, "cloud", name, days, pool=pool)
 
 
 @enroll_app.command("viewer")
@@ -142,9 +136,7 @@ def enroll_viewer(
     \b
         aiflow enroll viewer hall
     """
-    from aiflow.cli.identities import Identity
-
-    _enrol(folder, Identity(role="viewer", name=name), days)
+    _enrol(folder, "viewer", name, days)
 
 
 @enroll_app.command("operator")
@@ -156,9 +148,7 @@ def enroll_operator(
     \b
         aiflow enroll operator janitor
     """
-    from aiflow.cli.identities import Identity
-
-    _enrol(folder, Identity(role="operator", name=name), days)
+    _enrol(folder, "operator", name, days)
 
 
 @enroll_app.command("pictures")
@@ -209,7 +199,17 @@ def enroll_list(folder: DirOption = FOLDER) -> None:
     enroll.show(folder)
 
 
-def _enrol(folder: Path, identity: Identity, days: int) -> None:
+def _enrol(
+    folder: Path,
+    role: Role,
+    name: str,
+    days: int,
+    *,
+    pool: str | None = None,
+    pictures: bool = False,
+) -> None:
     from aiflow.cli import enroll
+    from aiflow.cli.identities import Identity
 
+    identity = Identity(role=role, name=name, pool=pool, pictures=pictures)
     enroll.enrol(folder, identity, days=days)

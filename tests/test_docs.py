@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import commands
 import navigation
 import settings
 from aiflow.cloud.config import CloudConfig
@@ -15,20 +16,12 @@ from aiflow.common import config, config_faults
 from aiflow.common.config import Section
 from aiflow.device.config import DeviceConfig
 from aiflow.edge.config import EdgeConfig
-
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+from commands import PAGES, ROOT
 
 
 def _examples() -> list[tuple[str, str]]:
     """(place, text) of each TOML block in the documents."""
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for block in re.finditer(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-            line = text.count("\n", 0, block.start()) + 1
-            found.append((f"{page.relative_to(ROOT)}:{line}", block[1]))
-    return found
+    return [(f"{one.page}:{one.line}", one.text) for one in commands.blocks("toml")]
 
 
 def _anchors(page: Path) -> set[str]:

@@ -164,6 +164,16 @@ def camera(cameras: dict[str, FakeCamera]) -> FakeCamera:
     return cameras["0"]
 
 
+def may_write_only(mosquitto: Mosquitto, *topics: str) -> None:
+    """Start the broker anew with rules: everybody may read all, and write these."""
+    rules = mosquitto.folder / "acl"
+    lines = ["topic read #", *(f"topic write {topic}" for topic in topics), ""]
+    rules.write_text("\n".join(lines))
+    mosquitto.stop()
+    mosquitto.configure(f"acl_file {rules}")
+    mosquitto.start()
+
+
 def test_topics_of_a_device(
     watcher: Watcher,
     new_device: NewDevice,
@@ -441,11 +451,7 @@ def test_refused_publish_raises_an_alarm_and_keeps_the_frame(
     wait_until: WaitUntil,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    rules = mosquitto.folder / "acl"
-    rules.write_text("topic read #\ntopic write aiflow/pi/available\n")
-    mosquitto.stop()
-    mosquitto.configure(f"acl_file {rules}")
-    mosquitto.start()
+    may_write_only(mosquitto, "aiflow/pi/available")
     new_device()
     camera.show(100)
     wait_until(lambda: outbox.entries == 1, "not accepted")
@@ -639,13 +645,9 @@ def test_a_broker_that_refuses_snapshots_is_told_of_and_gets_the_frames(
     wait_until: WaitUntil,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    rules = mosquitto.folder / "acl"
     leaves = ("status", "descriptor", "embedding", "enabled/state")
-    own = [f"topic write aiflow/pi/door/{leaf}" for leaf in leaves]
-    rules.write_text("\n".join(["topic read #", "topic write aiflow/pi/available", *own, ""]))
-    mosquitto.stop()
-    mosquitto.configure(f"acl_file {rules}")
-    mosquitto.start()
+    own = [f"aiflow/pi/door/{leaf}" for leaf in leaves]
+    may_write_only(mosquitto, "aiflow/pi/available", *own)
     new_device(allow_images=True, camera=[{"name": "door", "uri": "0", "snapshot_every_s": 60}])
     watcher.hears("aiflow/pi/available", b"online")
     camera.show(100)

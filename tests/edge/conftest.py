@@ -12,7 +12,7 @@ import pytest
 
 from aiflow.common.captioner import Draft, Partial, Request
 from aiflow.common.codec import Symbols, Tables, compress
-from aiflow.common.messages import Caption, Descriptor
+from aiflow.common.messages import Caption, CloudReply, CloudSeconds, Descriptor
 from aiflow.common.mqtt import OnAccepted, Reason
 from aiflow.common.symbols import Decoded
 from aiflow.common.wire import Context, Header, Kind, Local, Packet, Why, pack, pack_local
@@ -92,6 +92,20 @@ class FakeOutlet:
 
     def to(self, ending: str) -> list[Sent]:
         return [message for message in self.sent if message.topic.endswith(ending)]
+
+
+def cloud_reply(error: str | None = None) -> bytes:
+    """What a cloud worker answers."""
+    return CloudReply(
+        text="a white dog",
+        confidence=0.98,
+        accepted=2,
+        drafted=3,
+        passes=2,
+        seconds=CloudSeconds(queue=0.0, compute=0.01),
+        worker="w",
+        error=error,
+    ).to_json()
 
 
 class FakeCaptions:

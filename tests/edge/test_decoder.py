@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.edge.conftest import cloud_reply
 
 from aiflow.common.captioner import Partial
 from aiflow.common.codec import Tables
@@ -82,16 +83,7 @@ class Desk:
         self.publisher.publish(question.frame, cloud_answer(question, reply))
 
     def reply(self, request: Sent) -> None:
-        reply = CloudReply(
-            text="a white dog",
-            confidence=0.98,
-            accepted=2,
-            drafted=3,
-            passes=2,
-            seconds=CloudSeconds(queue=0.0, compute=0.01),
-            worker="w",
-        )
-        self.escalations.reply(reply.to_json(), request.correlation)
+        self.escalations.reply(cloud_reply(), request.correlation)
 
 
 @pytest.fixture

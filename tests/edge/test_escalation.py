@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.edge.conftest import cloud_reply
 
 from aiflow.common.codec import Tables
-from aiflow.common.messages import CloudReply, CloudSeconds
+from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
 from aiflow.edge.alarms import Alarms
@@ -53,17 +54,7 @@ class Desk:
             action()
 
     def reply(self, request: Sent, error: str | None = None) -> None:
-        reply = CloudReply(
-            text="a white dog",
-            confidence=0.98,
-            accepted=2,
-            drafted=3,
-            passes=2,
-            seconds=CloudSeconds(queue=0.0, compute=0.01),
-            worker="w",
-            error=error,
-        )
-        self.escalations.reply(reply.to_json(), request.correlation)
+        self.escalations.reply(cloud_reply(error), request.correlation)
 
     def outcomes(self, outcome: str) -> int:
         return self.counters.value("aiflow_escalation_replies_total", outcome=outcome)

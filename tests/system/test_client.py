@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -28,8 +27,9 @@ PATIENCE_S = 60.0
 
 
 def blocks(page: str, language: str) -> list[str]:
-    text = (DOCS / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    """Those of a page of docs/ that can be tried here."""
+    found = (one for one in commands.blocks(language) if one.page == f"docs/{page}")
+    return [one.text for one in found if one.needs is None]
 
 
 @contextmanager
@@ -102,9 +102,8 @@ def test_who_comes_later_reads_again_from_the_next_key_frame(system: System) -> 
 def test_commands_for_subscribers_print_something(system: System) -> None:
     lines = [
         line
-        for block in commands.blocks("sh")
-        if block.page == "docs/mqtt.md" and block.needs is None
-        for line in block.text.splitlines()
+        for block in blocks("mqtt.md", "sh")
+        for line in block.splitlines()
         if line.startswith("mosquitto_sub") and ("jq" not in line or shutil.which("jq"))
     ]
     assert len(lines) >= 4
