@@ -148,14 +148,16 @@ class Greedy:
             self._valid[index, first + 1 + kept :] = False
 
     def _say(self, row: Row, draft: Sequence[int], logits: NDArray[np.float32]) -> int:
-        for step in range(len(draft) + 1):
-            token = int(logits[step].argmax())
+        """Add the tokens that are greedy here; returns how many of them the draft had."""
+        kept = 0
+        while True:
+            token = int(logits[kept].argmax())
             row.tokens.append(token)
-            row.log_confidence += self._score(logits[step], token)
-            if step == len(draft) or token != draft[step] or self._finished(row):
-                # A draft's last token that was right is kept although nothing follows it.
-                return step + (step < len(draft) and token == draft[step])
-        raise AssertionError  # the loop's last step returns
+            row.log_confidence += self._score(logits[kept], token)
+            right = kept < len(draft) and token == draft[kept]
+            kept += right
+            if not right or self._finished(row):
+                return kept
 
     def _ahead(self, row: Row) -> Sequence[int]:
         """What the draft says from here on; nothing if it has said something else by now."""

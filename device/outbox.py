@@ -27,6 +27,7 @@ from typing import Final, Self
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters, Faults
+from aiflow.common.storage import complaint
 
 log = logging.getLogger(__name__)
 
@@ -253,14 +254,15 @@ class Outbox:
                 yield self._database
             except sqlite3.Error as error:
                 self.damaged |= type(error) is sqlite3.DatabaseError
-                raise StorageError(f"outbox {self._path}: {_words(error)}") from error
+                raise StorageError(f"outbox {self._path}: {complaint(error)}") from error
 
     def _opened(self) -> sqlite3.Connection:
         try:
             return _connect(self._path)
         except sqlite3.OperationalError as error:  # no space, no permission: the file may be good
             raise StorageError(
-                f"outbox {self._path} cannot be opened: {_words(error)}; see `aiflow doctor device`"
+                f"outbox {self._path} cannot be opened: {complaint(error)}; "
+                "see `aiflow doctor device`"
             ) from error
         except sqlite3.DatabaseError as error:
             aside = self._path.with_name(f"{self._path.name}.corrupt")
@@ -275,7 +277,7 @@ class Outbox:
         try:
             return _connect(self._path)
         except sqlite3.Error as error:
-            raise StorageError(f"outbox {self._path}: {_words(error)}") from error
+            raise StorageError(f"outbox {self._path}: {complaint(error)}") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -325,8 +327,3 @@ def _locked(path: Path) -> int:
         os.close(descriptor)
         raise StorageError(f"outbox {path} is in use by another process") from error
     return descriptor
-
-
-def _words(error: sqlite3.Error) -> str:
-    words = str(error)
-    return "no space left on the disk" if "full" in words else words

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from aiflow.common.errors import StorageError
+from aiflow.common.storage import complaint
 from aiflow.edge.arrival import FrameKey, StreamKey
 from aiflow.edge.ranges import Range, Ranges
 
@@ -187,11 +188,6 @@ def _storage(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"ledger {path} cannot be created: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise StorageError(f"ledger {path}: {_words(error)}; see `aiflow doctor edge`") from error
-
-
-def _words(error: sqlite3.Error) -> str:
-    words = str(error)
-    if "full" in words:
-        return "no space left on the disk"
-    return "it is in use by another process" if "locked" in words else words
+        raise StorageError(
+            f"ledger {path}: {complaint(error)}; see `aiflow doctor edge`"
+        ) from error
