@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 
-from aiflow.common.street.grammar import parse
-from aiflow.common.street.scene import Fact
+from aiflow.street.grammar import parse
+from aiflow.street.scene import Fact
 
 RESAMPLES = 1000
 REFERENCES = 5

@@ -36,7 +36,7 @@ from aiflow.common.config import Broker
 from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BrokerUnreachable
 from aiflow.common.mqtt import Session
-from aiflow.common.street.animation import Street
+from aiflow.street.animation import Street
 
 CAMERA_PICTURE: Final = Picture(codec="jpeg", size=(640, 480), quality=75)
 CANDIDATES: Final = (

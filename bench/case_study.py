@@ -22,8 +22,8 @@ from aiflow.bench.case_model import CAMERA_PICTURE, WAN, World, parts, projected
 from aiflow.bench.case_runs import MODES, UPLOADS, WARM_UP, Seen, observe_all, switch
 from aiflow.bench.link import LinkSpec
 from aiflow.bench.tables import Goal
-from aiflow.common.street.grammar import parse
-from aiflow.common.street.scene import facts_score
+from aiflow.street.grammar import parse
+from aiflow.street.scene import facts_score
 
 LINKS: Final = ("2KB/s,200ms", "25KB/s,50ms", "125KB/s,50ms", "1.25MB/s,20ms")
 SCENES: Final = 400

@@ -36,8 +36,8 @@ from aiflow.bench.device_rig import (
 )
 from aiflow.bench.device_size import installed_mb
 from aiflow.common.errors import AiflowError
-from aiflow.common.street.animation import Street
 from aiflow.device.camera.synthetic import JPEG_QUALITY, SIZE
+from aiflow.street.animation import Street
 
 FPS: Final = 2.0
 STARTS: Final = 5

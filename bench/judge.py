@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from aiflow.bench.captions import REFERENCES, Scores, score
 from aiflow.common.captioner import Captions, Request
-from aiflow.common.street import splits
-from aiflow.common.street.grammar import parse, references
-from aiflow.common.street.scene import Fact, Scene, facts_score
+from aiflow.street import splits
+from aiflow.street.grammar import parse, references
+from aiflow.street.scene import Fact, Scene, facts_score
 
 BATCH: Final = 32
 

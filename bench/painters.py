@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.bench.scenes import View, view
-from aiflow.common.street.animation import Street
-from aiflow.common.street.scene import Scene
+from aiflow.street.animation import Street
+from aiflow.street.scene import Scene
 
 BATCH: Final = 128
 """What is drawn ahead of its use: 118 MB of camera pictures."""

@@ -19,7 +19,7 @@ from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.encoder import Encoder
 from aiflow.common.runtime import LiteRtModel, Model, OnnxModel
-from aiflow.common.street.world import street
+from aiflow.street.world import street
 
 SPLITS = ("test", "hard", "heldout")
 TIERS = {"device": "nano", "edge": "edge", "cloud": "cloud"}

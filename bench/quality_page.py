@@ -13,7 +13,7 @@ import cv2
 from aiflow.bench.judge import Answers
 from aiflow.bench.scenes import view
 from aiflow.bench.tables import Goal, goal_table, markdown
-from aiflow.common.street.grammar import parse
+from aiflow.street.grammar import parse
 
 SHOWN: Final = 8
 """Pictures of each kind: captioned rightly, and wrongly."""

@@ -54,7 +54,7 @@ from aiflow.bench.search import (
 )
 from aiflow.bench.socket_bytes import SocketBytes
 from aiflow.common.bundle import Bundle
-from aiflow.common.street.world import street
+from aiflow.street.world import street
 
 SCENES: Final = 1000
 

@@ -23,7 +23,7 @@ from aiflow.bench.search import Ground, Scored, search
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner
 from aiflow.common.encoder import Encoder
-from aiflow.common.street.scene import Scene
+from aiflow.street.scene import Scene
 
 THREADS: Final = 2
 CAMERA_QUALITY: Final = 75

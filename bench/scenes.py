@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.common.street import pose, splits
-from aiflow.common.street.render import render
-from aiflow.common.street.scene import Scene
-from aiflow.common.street.sensor import expose
-from aiflow.common.street.world import street
+from aiflow.street import pose, splits
+from aiflow.street.render import render
+from aiflow.street.scene import Scene
+from aiflow.street.sensor import expose
+from aiflow.street.world import street
 
 CAMERA_SIZE = (640, 480)
 

@@ -27,10 +27,10 @@ from aiflow.common.codec import Symbols
 from aiflow.common.encoder import Encoder
 from aiflow.common.errors import ConfigError
 from aiflow.common.messages import Caption, CaptionBytes, Latency, caption_id
-from aiflow.common.street.scene import Fact
 from aiflow.edge.config import TriggerConfig
 from aiflow.edge.examples import Example
 from aiflow.edge.triggers import Triggers
+from aiflow.street.scene import Fact
 
 FPS: Final = 1.0
 STREETS: Final = 60

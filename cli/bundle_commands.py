@@ -75,7 +75,7 @@ def import_model(
 ) -> None:
     """Make a bundle of a captioning model. Raises AiflowError."""
     try:
-        from aiflow.training.foreign.bundle import (  # noqa: PLC0415 - PyTorch: seconds
+        from aiflow.training.importing.bundle import (  # noqa: PLC0415 - PyTorch: seconds
             Options,
             import_bundle,
         )

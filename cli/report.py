@@ -11,8 +11,8 @@ from typing import Final
 from aiflow.cli.screen import duration
 from aiflow.cli.truth import Truth
 from aiflow.common.messages import Caption
-from aiflow.common.street.grammar import parse
-from aiflow.common.street.scene import facts_score
+from aiflow.street.grammar import parse
+from aiflow.street.scene import facts_score
 
 MAX_FRAMES: Final = 10_000
 """Frames that are remembered; a demo that runs for days reports on the last of them."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiflow.common.street.scene import Fact
+from aiflow.street.scene import Fact
 
 _KEPT: Final = 20_000
 _CLOCK_MS: Final = 2

@@ -15,15 +15,17 @@ TIERS = {"device", "edge", "cloud"}
 # Folders of the package, and which others each may import. cli and bench may import everything.
 MAY_IMPORT = {
     "common": {"common"},
-    "device": {"common", "device"},
+    "device": {"common", "device", "street"},
     "edge": {"common", "edge"},
     "cloud": {"common", "cloud"},
     "client": {"client", "common"},
     "bundles": set[str](),
+    # The drawn world. Of the tiers, the synthetic camera alone may draw it.
+    "street": {"common", "street"},
     # Confidence is calibrated on what the device's own encoder gives.
-    "training": {"common", "device", "training"},
-    "cli": TIERS | {"client", "common", "cli", "bench", "bundles", "training"},
-    "bench": TIERS | {"common", "cli", "bench", "bundles", "training"},
+    "training": {"common", "device", "street", "training"},
+    "cli": TIERS | {"client", "common", "cli", "bench", "bundles", "street", "training"},
+    "bench": TIERS | {"common", "cli", "bench", "bundles", "street", "training"},
 }
 NOT_OURS = {"build", "dist", "runs", "docs", "tests", "__pycache__"}
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from aiflow.common.bundle import Bundle, Calibration, Manifest
 from aiflow.common.captioner import Captioner, Draft, Request
 from aiflow.common.encoder import Encoder
-from aiflow.common.street.grammar import parse
-from aiflow.common.street.scene import Fact, facts_score
+from aiflow.street.grammar import parse
+from aiflow.street.scene import Fact, facts_score
 from aiflow.training import dataset
 from aiflow.training.progress import Bar
 

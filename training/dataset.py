@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.common.street import pose, splits
-from aiflow.common.street.animation import Street
-from aiflow.common.street.layout import GROUND, SCALE
-from aiflow.common.street.render import render
-from aiflow.common.street.scene import Scene
-from aiflow.common.street.sensor import expose
-from aiflow.common.street.world import World, street
+from aiflow.street import pose, splits
+from aiflow.street.animation import Street
+from aiflow.street.layout import GROUND, SCALE
+from aiflow.street.render import render
+from aiflow.street.scene import Scene
+from aiflow.street.sensor import expose
+from aiflow.street.world import World, street
 from aiflow.training.labels import LabelSpace
 
 SHARD = 2048

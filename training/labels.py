@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.common.street.scene import MOTIONS, Cell, Scene
-from aiflow.common.street.world import World
+from aiflow.street.scene import MOTIONS, Cell, Scene
+from aiflow.street.world import World
 
 IGNORED = -1
 """The target of an attribute that an empty cell does not have."""

@@ -29,9 +29,9 @@ import torch
 
 from aiflow.common.bundle import FORMAT, Bundle, Calibration, DecoderFacts, EncoderFacts, Manifest
 from aiflow.common.errors import AiflowError, RuntimeUnavailable
-from aiflow.common.street import splits
-from aiflow.common.street.grammar import describe, phrases
-from aiflow.common.street.world import street
+from aiflow.street import splits
+from aiflow.street.grammar import describe, phrases
+from aiflow.street.world import street
 from aiflow.training import dataset, litert, plots
 from aiflow.training import recipe as recipes
 from aiflow.training.calibrate import calibrate

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from aiflow.common.greedy import END
-from aiflow.common.street.grammar.phrases import INVENTORY
+from aiflow.street.grammar.phrases import INVENTORY
 
 FACT_CLASSES = ("time", "weather", "setting", "count", "colour", "kind", "motion")
 SPECIAL = ("<visual>", "<start>", "<end>", "<unknown>")

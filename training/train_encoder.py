@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aiflow.common.street.world import street
+from aiflow.street.world import street
 from aiflow.training.dataset import SQUARE, Pictures
 from aiflow.training.encoder import (
     DirectHeads,

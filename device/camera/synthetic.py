@@ -22,11 +22,11 @@ from typing import Final, TextIO
 import cv2
 
 from aiflow.common.errors import CameraError, ConfigError
-from aiflow.common.street.animation import Frame as StreetFrame
-from aiflow.common.street.animation import Street
-from aiflow.common.street.sensor import STRENGTHS
 from aiflow.device.camera.base import Frame, Pace
 from aiflow.device.camera.source import Source
+from aiflow.street.animation import Frame as StreetFrame
+from aiflow.street.animation import Street
+from aiflow.street.sensor import STRENGTHS
 
 WORLDS: Final = ("street",)
 SIZE: Final = (640, 480)

@@ -9,8 +9,8 @@ pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
 
 from aiflow.bench.judge import Answers, Judge
 from aiflow.common.captioner import Draft, Request
-from aiflow.common.street import splits
-from aiflow.common.street.world import street
+from aiflow.street import splits
+from aiflow.street.world import street
 
 
 class Speaker:

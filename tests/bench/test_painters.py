@@ -9,7 +9,7 @@ import numpy as np
 
 from aiflow.bench.painters import Painters, frames_of_a_street
 from aiflow.bench.scenes import view
-from aiflow.common.street.animation import Street
+from aiflow.street.animation import Street
 
 
 def test_scenes_and_the_live_street_are_what_they_are_elsewhere() -> None:

@@ -11,7 +11,7 @@ from aiflow.bench.triggers import CASES, Count, occurrences, score
 from aiflow.common.bundle import built_in
 from aiflow.common.captioner import Draft
 from aiflow.common.errors import ConfigError
-from aiflow.common.street.scene import Scene, Thing
+from aiflow.street.scene import Scene, Thing
 
 DOG = Thing("dog", "red", "still", 2, "near", "left")
 RED_BUS = Thing("bus", "red", "left", 1, "far", "left")

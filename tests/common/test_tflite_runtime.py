@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from aiflow.common.bundle import Bundle
 from aiflow.common.errors import RuntimeUnavailable
 from aiflow.common.runtime import OnnxModel
-from aiflow.common.street.animation import Street
+from aiflow.street.animation import Street
 from aiflow.training.environment import package_path, ready
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,8 @@ pytest.importorskip("transformers", reason="needs the extra import")
 
 import torch
 from tests.system.conftest import START_S, System, wait_until
-from tests.training.foreign.conftest import vit_gpt2
-from tests.training.foreign.made_up import write_images
+from tests.training.importing.conftest import vit_gpt2
+from tests.training.importing.made_up import write_images
 
 from aiflow.cli import main
 from aiflow.client import Broker, Embeddings
@@ -23,8 +23,8 @@ from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.encoder import Encoder
 from aiflow.common.messages import Caption, caption_id
-from aiflow.training.foreign.model import load
-from aiflow.training.foreign.pictures import Pictures
+from aiflow.training.importing.model import load
+from aiflow.training.importing.pictures import Pictures
 
 IMAGES = 32
 

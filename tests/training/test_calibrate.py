@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra train")
 
 from aiflow.common.bundle import Calibration
-from aiflow.common.street.scene import Fact
+from aiflow.street.scene import Fact
 from aiflow.training.calibrate import (
     MOST_ESCALATED,
     Said,

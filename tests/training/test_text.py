@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from aiflow.common.greedy import END
-from aiflow.common.street.grammar import describe, phrases
-from aiflow.common.street.world import street
+from aiflow.street.grammar import describe, phrases
+from aiflow.street.world import street
 from aiflow.training.text import FACT_CLASSES, build_tokenizer, encode_captions, meanings
 
 

@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="needs the extra train")
 
 import torch
 
-from aiflow.common.street.world import street
+from aiflow.street.world import street
 from aiflow.training.labels import CELL_ATTRIBUTES, LabelSpace
 from aiflow.training.train_encoder import Mirror
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from aiflow.common.errors import CameraError
-from aiflow.common.street.animation import Street
 from aiflow.device.camera import Frame
 from aiflow.device.camera.exchange import Ended, Failed, Message, Opened, Order, Shot
 from aiflow.device.camera.process import CameraProcess
 from aiflow.device.camera.ring import SLOTS
+from aiflow.street.animation import Street
 
 if TYPE_CHECKING:
     from tests.device.conftest import WaitUntil

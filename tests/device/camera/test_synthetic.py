@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from aiflow.common.errors import CameraError, ConfigError
-from aiflow.common.street.animation import Street
 from aiflow.device.camera import Frame, open_camera, synthetic
+from aiflow.street.animation import Street
 
 SMALL = {"width": 64, "height": 48}
 
