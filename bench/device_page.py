@@ -1,4 +1,4 @@
-"""The figures of `aiflow bench device` for people: tables in Markdown, as in docs/footprint.md."""
+"""The figures of `aiflow bench device` for people: tables in Markdown, as in docs/figures.md."""
 
 from __future__ import annotations
 

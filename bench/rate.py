@@ -6,7 +6,7 @@
     live street, 2 fps ───┴─ deltas ─> payloads ─> session, relay, Mosquitto
 
 The settings of the baselines are searched on the first scenes (`search`), and those that may prove
-the cheapest of equal quality are measured on all. docs/rate.md explains the method.
+the cheapest of equal quality are measured on all. docs/figures.md explains the method.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def _require(wanted: Sequence[str], there: Sequence[str], what: str) -> None:
         if name not in there:
             raise RuntimeUnavailable(
                 f"this onnxruntime {what} {', '.join(there)}, and no {name}; correct `provider`, "
-                "or install a build with it and its libraries (docs/jetson.md)"
+                "or install a build with it and its libraries (docs/boards.md)"
             )
 
 

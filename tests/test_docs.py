@@ -60,6 +60,29 @@ def test_the_navigation_lists_every_page() -> None:
     assert set(PAGES) - listed == {ROOT / "docs" / "index.md"}
 
 
+def test_the_figures_of_the_readme_are_those_of_their_page() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8").partition("## Figures")[2].partition("## ")[0]
+    sections = (ROOT / "docs" / "figures.md").read_text("utf-8").split("\n## ")
+    known = {one.splitlines()[0].lower().replace(" ", "-"): _numbers(one) for one in sections[1:]}
+    anchor, wrong = "", []
+    for what, value, command in re.findall(
+        r"^\| (.+?) \| (.+?) \| (.+?) \|$", readme, re.MULTILINE
+    ):
+        anchor = command.partition("figures.md#")[2].partition(")")[0] or anchor
+        for said in re.findall(r"\d[\d,]*(?:\.\d+)?%?", value):
+            number, percent = said.replace(",", "").rstrip("%"), said.endswith("%")
+            digits = len(number.partition(".")[2])
+            rounded = {round(100 * one if percent else one, digits) for one in known[anchor]}
+            wrong += [] if float(number) in rounded else [f"{what}: {said}"]
+    assert anchor
+    assert wrong == []
+
+
+def _numbers(text: str) -> list[float]:
+    found = re.findall(r"(\d[\d,]*(?:\.\d+)?)(%?)", text)
+    return [float(one.replace(",", "")) / (100 if percent else 1) for one, percent in found]
+
+
 @pytest.mark.parametrize("example", [pytest.param(text, id=at) for at, text in _examples()])
 def test_examples_of_configuration_load(example: str) -> None:
     content = tomllib.loads(example)

@@ -274,7 +274,7 @@ def test_rules_of_the_owner_are_kept(enroll: Enroll, folder: Path) -> None:
     assert (folder / "broker" / "acl").read_text().endswith("user me\ntopic read #\n")
 
 
-@pytest.mark.parametrize("name, least", [("security.md", 10), ("raspberry-pi.md", 4)])
+@pytest.mark.parametrize("name, least", [("security.md", 10), ("boards.md", 4)])
 def test_the_commands_of_the_pages(
     name: str,
     least: int,

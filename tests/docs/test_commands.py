@@ -48,7 +48,11 @@ RUN: Final = (
 _DEMO = "tests/system/test_demo.py::"
 _BENCH = "tests/bench/test_"
 TESTED: Final = (
-    (r"scripts/demo", _DEMO + "test_the_demo_shows_thirty_captions_and_what_they_cost", "Demo("),
+    (
+        r"scripts/demo( --json demo.json)?",
+        _DEMO + "test_the_demo_shows_thirty_captions_and_what_they_cost",
+        "Demo(",
+    ),
     (
         r"scripts/demo --forever",
         _DEMO + "test_forever_ends_by_ctrl_c_with_its_summary",
@@ -68,11 +72,6 @@ TESTED: Final = (
         _BENCH + "rate.py::test_the_figures_have_the_names_that_they_are_known_by",
         "rate.measure(",
     ),
-    (
-        r"aiflow bench drafts .*",
-        _BENCH + "drafts.py::test_a_cloud_that_is_asked_at_once_says_what_it_would_have_said_alone",
-        "drafts.observe(",
-    ),
     (r"aiflow bench case-study .*", _BENCH + "case_study.py::test_a_short_run", "observe("),
     (
         r"aiflow bench cooperation .*",
@@ -84,14 +83,6 @@ TESTED: Final = (
         r"aiflow bench triggers .*",
         _BENCH + "triggers.py::test_on_a_live_street_what_happens_is_found",
         "triggers.run(",
-    ),
-    (r"aiflow bench fuzz.*", _BENCH + "fuzz.py::test_nothing_hostile_does_harm", "fuzz"),
-    (
-        r"(sudo \.venv/bin/)?aiflow bench link .*",
-        _BENCH
-        + "packets_accuracy.py::"
-        + "test_without_root_the_relay_is_measured_and_the_rest_left_out_with_a_reason",
-        "link_accuracy.run(",
     ),
 )
 """Pattern of the command, the test (or script) that runs it, and how that mentions it."""

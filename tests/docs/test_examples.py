@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +24,6 @@ def test_programs_of_a_page_are_run_by_its_test(page: str, test: str) -> None:
 
 @pytest.mark.parametrize("block", [pytest.param(one, id=f"{one.page}:{one.line}") for one in HERE])
 def test_a_program_runs(block: Block, tmp_path: Path) -> None:
-    if "PacketLink" in block.text and (os.geteuid() != 0 or not Path("/dev/net/tun").exists()):
-        pytest.skip("needs root and TUN devices")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "my-encoder.tflite").write_bytes(b"any bytes have a hash")
     done = subprocess.run(

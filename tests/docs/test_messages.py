@@ -1,4 +1,4 @@
-"""What docs/troubleshooting.md says that a program says, one does; and it knows every counter."""
+"""What docs/troubleshooting.md quotes of a program, one says; and the page knows every counter."""
 
 from __future__ import annotations
 
@@ -14,29 +14,6 @@ from commands import ROOT
 
 PAGE: Final = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 FOLDERS: Final = ("cli", "client", "cloud", "common", "device", "edge")
-OF_BYTES: Final = {
-    "wire",
-    "codec",
-    "rangecoder",
-    "payload",
-    "fields",
-    "control",
-    "tables",
-    "counts",
-}
-"""Modules whose errors are about bytes or arrays; people see them as counters, by kind."""
-NO_ENTRY: Final = {
-    "a picture was to leave a device that does not allow images",
-    "a symbol beyond its levels",
-    "frame … is needed and not at hand",
-    "layers … do not rise to … tokens",
-    "no runtime …; there are …",
-    "not a plain array of integers",
-    "not every token has … dimensions",
-    "the certificate ends before it should",
-    "… bytes of … with shape …",
-}
-"""Errors that nobody sees as they stand: the configuration, or whoever catches them, is before."""
 
 
 def _words(text: str) -> str:
@@ -74,7 +51,7 @@ def _messages() -> list[str]:
 
 
 def test_messages_are_found() -> None:
-    assert len(_messages()) > 80
+    assert {"unknown key", "lost the connection"} <= set(_messages())
 
 
 def test_each_message_is_one_of_the_programs() -> None:
@@ -85,28 +62,6 @@ def test_each_message_is_one_of_the_programs() -> None:
         if (words := _words(part)) and f" {words} " not in _said()
     ]
     assert unknown == []
-
-
-def _raised() -> Iterator[str]:
-    """What errors say that end on somebody's screen: those of bytes are counters instead."""
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if path.stem in OF_BYTES or "street" in path.parts:
-                continue
-            for node in ast.walk(ast.parse(path.read_bytes())):
-                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                    yield from map(_text, node.exc.args[:1])
-
-
-def test_each_error_has_its_entry() -> None:
-    parts = (part for message in _messages() for part in re.split(r"…|TOPIC", message))
-    known = [f" {words} " for part in parts if len((words := _words(part)).split()) > 1]
-    missing = [
-        text
-        for text in _raised()
-        if len(_words(text).split()) > 3 and not any(one in f" {_words(text)} " for one in known)
-    ]
-    assert set(missing) == NO_ENTRY, "give it an entry in docs/troubleshooting.md, in italics"
 
 
 def test_each_counter_of_faults_is_explained() -> None:
