@@ -6,7 +6,6 @@
     escalation  1|6, 1 byte trailer length, varint deadline ms, varint epoch ms, device, camera,
                 varint n, n payloads, varint m, m draft tokens; names and payloads have a varint
                 length in front
-    draft rest  1|8, varint tokens before, varint m, m draft tokens
 
 They carry no checksum of their own: MQTT runs over TCP, and what they say is harmless when late.
 """
@@ -41,14 +40,12 @@ DELAY_STEPS: Final = 16
 MAX_ESCALATED_PAYLOADS: Final = 8
 MAX_DRAFT_TOKENS: Final = 256
 MAX_ESCALATION_BYTES: Final = 36_864
-MAX_DRAFT_REST_BYTES: Final = 1 + 2 + 2 + MAX_DRAFT_TOKENS * 5
 DEADLINE_LIMIT_MS: Final = 2**32
 TOKEN_LIMIT: Final = 2**31
 
 _RECEIPT: Final = 4
 _REFINE_ORDER: Final = 5
 _ESCALATION: Final = 6
-_DRAFT_REST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +87,6 @@ class Escalation:
             return tuple(unpack_unverified(payload, self.trailer) for payload in self.payloads)
         context = Context(self.device, self.camera, self.epoch_ms)
         return tuple(unpack(payload, context) for payload in self.payloads)
-
-
-@dataclass(frozen=True, slots=True)
-class DraftRest:
-    """What an edge node had not drafted yet when it asked: further tokens, after `before` ones."""
-
-    before: int
-    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,21 +181,6 @@ def unpack_escalation(payload: bytes) -> Escalation:
     draft = _read_tokens(reader)
     reader.end()
     return Escalation(device, camera, epoch_ms, deadline_ms, tuple(payloads), draft, trailer)
-
-
-def pack_draft_rest(rest: DraftRest) -> bytes:
-    """Put the rest of a draft together; PayloadMalformed if something in it is out of bounds."""
-    before = varint(rest.before, MAX_DRAFT_TOKENS + 1, "tokens before")
-    return first_byte(_DRAFT_REST) + before + _tokens(rest.tokens)
-
-
-def unpack_draft_rest(payload: bytes) -> DraftRest:
-    """Take the rest of a draft apart; raises a PayloadError."""
-    reader = Reader.of(payload, _DRAFT_REST, MAX_DRAFT_REST_BYTES, "rest of a draft")
-    before = reader.varint(MAX_DRAFT_TOKENS + 1, "tokens before")
-    tokens = _read_tokens(reader)
-    reader.end()
-    return DraftRest(before, tokens)
 
 
 def _tokens(tokens: Sequence[int]) -> bytes:

@@ -31,13 +31,12 @@ from aiflow.edge.batcher import Waiting, batcher
 from aiflow.edge.config import EdgeConfig, read_key
 from aiflow.edge.custody import Custody
 from aiflow.edge.decoder import Decoder, cloud_answer, local_answer
-from aiflow.edge.escalation import Escalations
+from aiflow.edge.escalation import Escalations, Pool, Question
 from aiflow.edge.examples import read_examples
 from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.policy import Judgement
 from aiflow.edge.publisher import Publisher
-from aiflow.edge.question import Pool, Question
 from aiflow.edge.receiver import Coding, Receiver
 from aiflow.edge.refinements import Refinements
 from aiflow.edge.streams import Streams
@@ -108,10 +107,8 @@ class EdgeNode:
         )
         pool = Pool(
             topics.cloud_request(config.pool),
-            topics.cloud_draft(config.pool),
             topics.edge_reply(config.node),
             config.cloud_deadline_s,
-            config.drafts,
         )
         self._escalations = Escalations(
             session,
@@ -337,8 +334,6 @@ class EdgeNode:
                 "streams_usable": self._streams.usable,
                 "escalations_pending": cloud.pending,
                 "cloud_rest_s": round(cloud.rest_s, 3),
-                "asked_whole_s": round(self._escalations.pace.seconds(streamed=False), 4),
-                "asked_streamed_s": round(self._escalations.pace.seconds(streamed=True), 4),
                 "decode_s": round(self._decoder.busy_s, 3),
                 "delay_s": round(self._decoder.delay_s, 4),
             },

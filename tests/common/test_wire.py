@@ -24,7 +24,6 @@ from aiflow.common.errors import (
 )
 from aiflow.common.wire import (
     Context,
-    DraftRest,
     Escalation,
     Header,
     Kind,
@@ -90,9 +89,6 @@ def test_other_messages_are_those_of_the_page(wire_page: dict[str, bytes]) -> No
         assert wire.unpack_refine_order(wire_page[name]) == order
     assert wire.pack_escalation(ESCALATION) == wire_page["escalation"]
     assert wire.unpack_escalation(wire_page["escalation"]) == ESCALATION
-    rest = DraftRest(3, (130, 2))
-    assert wire.pack_draft_rest(rest) == wire_page["draft-rest"]
-    assert wire.unpack_draft_rest(wire_page["draft-rest"]) == rest
 
 
 def test_crc_is_ccitt_false() -> None:
@@ -420,27 +416,12 @@ def test_every_cut_of_an_escalation_is_truncated() -> None:
         wire.unpack_escalation(packed + b"\0")
 
 
-def test_rests_of_drafts_are_bounded() -> None:
-    largest = DraftRest(wire.MAX_DRAFT_TOKENS, (2**31 - 1,) * wire.MAX_DRAFT_TOKENS)
-    packed = wire.pack_draft_rest(largest)
-    assert len(packed) == wire.MAX_DRAFT_REST_BYTES
-    assert wire.unpack_draft_rest(packed) == largest
-    for rest in (DraftRest(257, ()), DraftRest(-1, ()), DraftRest(0, (1,) * 257)):
-        with pytest.raises(PayloadMalformed):
-            wire.pack_draft_rest(rest)
-    with pytest.raises(PayloadTruncated):
-        wire.unpack_draft_rest(packed[:-1])
-    with pytest.raises(PayloadMalformed):
-        wire.unpack_draft_rest(packed + b"\0")
-
-
 # Whatever the bytes.
 
 READERS: list[tuple[Callable[[bytes], object], Callable[[object], bytes]]] = [
     (lambda data: wire.unpack(data, CONTEXT, [BOTH]), lambda packet: wire.pack(packet, CONTEXT)),  # type: ignore[arg-type]
     (wire.unpack_escalation, wire.pack_escalation),  # type: ignore[list-item]
     (wire.unpack_refine_order, wire.pack_refine_order),  # type: ignore[list-item]
-    (wire.unpack_draft_rest, wire.pack_draft_rest),  # type: ignore[list-item]
 ]
 
 
