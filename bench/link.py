@@ -23,62 +23,30 @@ from aiflow.common.errors import ConfigError
 
 _RATE: Final = re.compile(r"([0-9]*\.?[0-9]+)\s*([kKMG]?)(B/s|bit/s)")
 _RTT: Final = re.compile(r"([0-9]*\.?[0-9]+)\s*(ms|s)")
-_LOSS: Final = re.compile(r"([0-9]*\.?[0-9]+)\s*%(?:\s*x\s*([0-9]*\.?[0-9]+))?")
 _SCALE: Final = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """Rate of each direction in bytes/s (None: as fast as the machine) and round trip in s.
-
-    `loss` is the share of packets that each direction loses, independently or in bursts of
-    `burst_packets` on average; only `bench.packets.PacketLink` has packets to lose.
-    """
+    """Rate of each direction in bytes/s (None: as fast as the machine) and round trip in s."""
 
     rate_bytes_s: float | None = None
     rtt_s: float = 0.0
-    loss: float = 0.0
-    burst_packets: float | None = None
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError where no such loss can be."""
-        if not 0.0 <= self.loss < 1.0:
-            raise ConfigError(f"a link cannot lose {self.loss:.0%}; give a loss below 100%")
-        shortest = max(1.0, self.loss / (1.0 - self.loss))
-        if self.burst_packets is not None and self.burst_packets < shortest:
-            raise ConfigError(
-                f"a link that loses {self.loss:.0%} does so in bursts of at least {shortest:.3g}"
-                f" packets, not {self.burst_packets:g}"
-            )
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `25KB/s,50ms` (RATE,RTT) or `25KB/s,50ms,1%` (RATE,RTT,LOSS); else ConfigError.
-
-        RATE may be `unlimited`; LOSS may be `1%x4`, for bursts of four packets on average.
-        """
-        rate_text, rtt_text, *rest = (*map(str.strip, text.split(",")), "")
-        rate = _RATE.fullmatch(rate_text)
-        rtt = _RTT.fullmatch(rtt_text)
-        loss = _LOSS.fullmatch(rest[0] if len(rest) == 2 else "0%")
-        if (
-            rtt is None
-            or (rate is None and rate_text != "unlimited")
-            or loss is None
-            or len(rest) > 2
-        ):
-            raise ConfigError(
-                f"link {text!r} is neither RATE,RTT nor RATE,RTT,LOSS;"
-                " write it like 25KB/s,50ms or 1Mbit/s,0.2s,1%"
-            )
+        """Read `25KB/s,50ms` (RATE,RTT; RATE may be `unlimited`). Raises ConfigError."""
+        rate_text, _, rtt_text = (part.strip() for part in text.partition(","))
+        rate, rtt = _RATE.fullmatch(rate_text), _RTT.fullmatch(rtt_text)
+        if rtt is None or (rate is None and rate_text != "unlimited"):
+            raise ConfigError(f"link {text!r} is not RATE,RTT; write it like 25KB/s,50ms")
         rtt_s = float(rtt[1]) / (1e3 if rtt[2] == "ms" else 1.0)
-        lossy = float(loss[1]) / 100.0, float(loss[2]) if loss[2] else None
         if rate is None:
-            return cls(None, rtt_s, *lossy)
+            return cls(None, rtt_s)
         rate_bytes_s = float(rate[1]) * _SCALE[rate[2]] / (8.0 if rate[3] == "bit/s" else 1.0)
         if rate_bytes_s < 1.0:
             raise ConfigError(f"link {text!r} carries less than a byte a second; raise its rate")
-        return cls(rate_bytes_s, rtt_s, *lossy)
+        return cls(rate_bytes_s, rtt_s)
 
     def __str__(self) -> str:
         if self.rate_bytes_s is None:
@@ -87,9 +55,7 @@ class LinkSpec:
             rate = f"{self.rate_bytes_s / 1e6:g}MB/s"
         else:
             rate = f"{self.rate_bytes_s / 1e3:g}KB/s"
-        loss = f",{self.loss * 100:g}%" if self.loss else ""
-        burst = f"x{self.burst_packets:g}" if self.burst_packets else ""
-        return f"{rate},{self.rtt_s * 1e3:g}ms{loss}{burst}"
+        return f"{rate},{self.rtt_s * 1e3:g}ms"
 
     def transmission_s(self, size_bytes: int) -> float:
         """Seconds from the first byte's departure to the last one's arrival on an idle link."""
@@ -101,16 +67,8 @@ class Link:
     """A relay on a free loopback port, in a thread of its own; use it with `with`."""
 
     def __init__(self, host: str, port: int, spec: LinkSpec | None = None) -> None:
-        """`host` and `port` are the broker's; `port` of the link is known once it has started.
-
-        Raises ConfigError for a link with loss.
-        """
+        """`host` and `port` are the broker's; `port` of the link is known once it has started."""
         self.spec = spec or LinkSpec()
-        if self.spec.loss:
-            raise ConfigError(
-                f"a relay of TCP loses nothing, so it cannot be the link {str(self.spec)!r}; leave"
-                " the loss out, or use the packet-level link (bench.packets.PacketLink, as root)"
-            )
         self.port = 0
         self._upstream = (host, port)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -132,12 +90,6 @@ class Link:
     def connections(self) -> tuple[ConnectionBytes, ...]:
         """The connections so far, oldest first (the last 256)."""
         return tuple(self._relay.connections) if self._relay else ()
-
-    @property
-    def worst_lateness_s(self) -> float:
-        """The longest that a chunk was handed over after its computed time."""
-        relay = self._relay
-        return max(relay.up.worst_lateness_s, relay.down.worst_lateness_s) if relay else 0.0
 
     def start(self) -> None:
         """Begin to accept connections. Raises OSError when no port can be had."""

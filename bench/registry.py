@@ -53,11 +53,6 @@ class Benchmark:
 
 BENCHMARKS: Final = (
     Benchmark(
-        "link",
-        "the emulated link's own accuracy: computed against measured transmission time",
-        "aiflow.bench.link_accuracy",
-    ),
-    Benchmark(
         "quality",
         "how well held-out scenes are captioned: by tier, by prefix of tokens, by split",
         "aiflow.bench.quality",
@@ -91,16 +86,6 @@ BENCHMARKS: Final = (
         "triggers",
         "triggers on words and examples against the truth of the live street, by occurrence",
         "aiflow.bench.triggers",
-    ),
-    Benchmark(
-        "qos",
-        "what MQTT adds to a payload at the socket, by QoS, expiry, alias and receipts",
-        "aiflow.bench.qos",
-    ),
-    Benchmark(
-        "fuzz",
-        "hostile payloads against the wire format and the codec",
-        "aiflow.bench.fuzz",
     ),
 )
 

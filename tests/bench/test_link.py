@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from aiflow.bench.crossing import Crossing
 from aiflow.bench.link import Link, LinkSpec
-from aiflow.bench.link_accuracy import measure
 from aiflow.bench.relay import BUFFER_BYTES
 from aiflow.common.errors import ConfigError
+
+GOES = 20
 
 
 @pytest.mark.parametrize(
@@ -30,17 +30,11 @@ def test_a_link_is_read_from_words(text: str, rate_bytes_s: float | None, rtt_s:
     assert LinkSpec.parse(text) == LinkSpec(rate_bytes_s, rtt_s)
 
 
-def test_loss_is_read_from_words() -> None:
-    assert LinkSpec.parse("25KB/s,50ms,1%") == LinkSpec(25_000, 0.05, 0.01)
-    assert LinkSpec.parse("unlimited, 0ms, 2.5% x4") == LinkSpec(None, 0.0, 0.025, 4.0)
-
-
 @pytest.mark.parametrize(
     "text",
     [
         *("", "fast", "25KB/s", "25KB/s,", "25,50", "-1KB/s,5ms", "0.5B/s,1ms", "1KB/s,50ms,9"),
-        *("1KB/s,50ms,", "1KB/s,5ms,-1%", "1KB/s,5ms,100%", "1KB/s,5ms,1%x0.5", "1KB/s,5ms,1%,4"),
-        "1KB/s,5ms,80%x2",
+        *("1KB/s,50ms,", "1KB/s,5ms,1%"),
     ],
 )
 def test_what_is_no_link_is_refused_in_a_sentence(text: str) -> None:
@@ -48,17 +42,9 @@ def test_what_is_no_link_is_refused_in_a_sentence(text: str) -> None:
         LinkSpec.parse(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["25KB/s,50ms", "1.25MB/s,20ms", "unlimited,100ms", "2KB/s,0ms,0.5%", "unlimited,5ms,5%x4"],
-)
+@pytest.mark.parametrize("text", ["25KB/s,50ms", "1.25MB/s,20ms", "unlimited,100ms", "2KB/s,0ms"])
 def test_a_link_is_written_as_it_is_read(text: str) -> None:
     assert str(LinkSpec.parse(text)) == text
-
-
-def test_a_relay_refuses_loss_and_says_what_has_it() -> None:
-    with pytest.raises(ConfigError, match=r"'25KB/s,50ms,1%'; leave the loss out, or use .*root"):
-        Link("127.0.0.1", 1, LinkSpec.parse("25KB/s,50ms,1%"))
 
 
 def test_transmission_is_serial_time_and_half_a_round_trip() -> None:
@@ -77,16 +63,15 @@ def test_transmission_is_serial_time_and_half_a_round_trip() -> None:
     ],
 )
 def test_measured_time_is_the_computed_one(text: str, sizes: tuple[int, ...]) -> None:
-    """Within 10% and 5 ms in one of three goes, since other programs run beside this one."""
-    for size in sizes:
-        goes: list[Crossing] = []
-        while not goes or abs(goes[-1].measured_s - goes[-1].computed_s) > allowed_s(goes[-1]):
-            assert len(goes) < 3, goes
-            goes += measure(LinkSpec.parse(text), (size,))
-
-
-def allowed_s(crossing: Crossing) -> float:
-    return 0.1 * crossing.computed_s + 0.005
+    """Within 10% and 5 ms in one of some goes, since other programs run beside this one."""
+    spec = LinkSpec.parse(text)
+    with connected(spec) as ends:
+        for size in sizes:
+            computed_s = spec.transmission_s(size)
+            goes: list[float] = []
+            while not goes or abs(goes[-1] - computed_s) > 0.1 * computed_s + 0.005:
+                assert len(goes) < GOES, (size, computed_s, goes)
+                goes += sorted(crossing_s(ends, size) for _ in range(3))[1:2]
 
 
 class Ends:
@@ -117,6 +102,17 @@ def take(end: socket.socket, size: int) -> bytes:
         assert chunk, "the connection ended early"
         content += chunk
     return content
+
+
+def crossing_s(ends: Ends, size: int) -> float:
+    """Seconds from the sending of `size` bytes to the arrival of the last."""
+    writer = threading.Thread(target=ends.client.sendall, args=(bytes(size),))
+    began = time.monotonic()
+    writer.start()
+    take(ends.server, size)
+    took_s = time.monotonic() - began
+    writer.join()
+    return took_s
 
 
 def test_bytes_of_each_direction_are_counted_and_unchanged() -> None:
