@@ -37,7 +37,6 @@ class Lane:
     rate_bytes_s: float | None
     delay_s: float
     total_bytes: int = 0
-    worst_lateness_s: float = 0.0
     _free_at: float = 0.0
 
     @property
@@ -200,7 +199,7 @@ class Relay:
         underway = _Underway(lane.buffer_bytes)
         async with asyncio.TaskGroup() as halves:
             halves.create_task(self._take(reader, underway, lane, count))
-            halves.create_task(self._hand_over(underway, writer, lane))
+            halves.create_task(self._hand_over(underway, writer))
 
     async def _take(
         self, reader: asyncio.StreamReader, underway: _Underway, lane: Lane, count: ConnectionBytes
@@ -219,13 +218,10 @@ class Relay:
             if not chunk:
                 return
 
-    async def _hand_over(
-        self, underway: _Underway, writer: asyncio.StreamWriter, lane: Lane
-    ) -> None:
+    async def _hand_over(self, underway: _Underway, writer: asyncio.StreamWriter) -> None:
         while True:
             due, chunk = await underway.first()
             await self._clock.until(due)
-            lane.worst_lateness_s = max(lane.worst_lateness_s, self._clock.now() - due)
             if not chunk:
                 with contextlib.suppress(OSError):
                     writer.write_eof()

@@ -308,7 +308,7 @@ def bench(
 
     \b
         aiflow bench                            # what there is
-        aiflow bench link --json link.json
+        aiflow bench quality --json quality.json
         aiflow bench rate --scenes 100          # a first look
     """
     from aiflow.cli import bench_command

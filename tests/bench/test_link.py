@@ -12,6 +12,8 @@ from aiflow.bench.link import Link, LinkSpec
 from aiflow.bench.relay import BUFFER_BYTES
 from aiflow.common.errors import ConfigError
 
+GOES = 20
+
 
 @pytest.mark.parametrize(
     "text, rate_bytes_s, rtt_s",
@@ -40,10 +42,7 @@ def test_what_is_no_link_is_refused_in_a_sentence(text: str) -> None:
         LinkSpec.parse(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["25KB/s,50ms", "1.25MB/s,20ms", "unlimited,100ms"],
-)
+@pytest.mark.parametrize("text", ["25KB/s,50ms", "1.25MB/s,20ms", "unlimited,100ms", "2KB/s,0ms"])
 def test_a_link_is_written_as_it_is_read(text: str) -> None:
     assert str(LinkSpec.parse(text)) == text
 
@@ -51,6 +50,28 @@ def test_a_link_is_written_as_it_is_read(text: str) -> None:
 def test_transmission_is_serial_time_and_half_a_round_trip() -> None:
     assert LinkSpec(1000, 0.2).transmission_s(500) == pytest.approx(0.6)
     assert LinkSpec(None, 0.2).transmission_s(10**9) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "text, sizes",
+    [
+        ("2KB/s,200ms", (40, 400)),
+        ("25KB/s,50ms", (40, 4_000)),
+        ("125KB/s,50ms", (400, 20_000)),
+        ("1.25MB/s,20ms", (400, 100_000)),
+        ("unlimited,60ms", (1, 50_000)),
+    ],
+)
+def test_measured_time_is_the_computed_one(text: str, sizes: tuple[int, ...]) -> None:
+    """Within 10% and 5 ms in one of some goes, since other programs run beside this one."""
+    spec = LinkSpec.parse(text)
+    with connected(spec) as ends:
+        for size in sizes:
+            computed_s = spec.transmission_s(size)
+            goes: list[float] = []
+            while not goes or abs(goes[-1] - computed_s) > 0.1 * computed_s + 0.005:
+                assert len(goes) < GOES, (size, computed_s, goes)
+                goes += sorted(crossing_s(ends, size) for _ in range(3))[1:2]
 
 
 class Ends:
@@ -81,6 +102,17 @@ def take(end: socket.socket, size: int) -> bytes:
         assert chunk, "the connection ended early"
         content += chunk
     return content
+
+
+def crossing_s(ends: Ends, size: int) -> float:
+    """Seconds from the sending of `size` bytes to the arrival of the last."""
+    writer = threading.Thread(target=ends.client.sendall, args=(bytes(size),))
+    began = time.monotonic()
+    writer.start()
+    take(ends.server, size)
+    took_s = time.monotonic() - began
+    writer.join()
+    return took_s
 
 
 def test_bytes_of_each_direction_are_counted_and_unchanged() -> None:

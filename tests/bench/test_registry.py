@@ -20,5 +20,5 @@ def test_names_are_unique() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no benchmark 'links'; known: quality"):
+    with pytest.raises(ConfigError, match=r"no benchmark 'links'; known: quality, rate"):
         find("links")

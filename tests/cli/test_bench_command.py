@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aiflow.bench import quality
+from aiflow.bench.registry import Benchmark
 from aiflow.cli import main
 
 
@@ -24,7 +24,7 @@ def test_figures_are_written_with_where_and_when(
         say("measuring")
         return {"answer": seed, "plot": str(plot), "scenes": scenes}
 
-    monkeypatch.setattr(quality, "run", run)
+    monkeypatch.setattr(Benchmark, "load", lambda _self: run)
     path = tmp_path / "figures.json"
     arguments = ["bench", "quality", "--json", str(path), "--seed", "42", "--plot", "pictures"]
     arguments += ["--scenes", "9"]
