@@ -68,11 +68,6 @@ BENCHMARKS: Final = (
         "aiflow.bench.cooperation",
     ),
     Benchmark(
-        "drafts",
-        "asking the cloud with a whole draft or while the edge still decodes, over three links",
-        "aiflow.bench.drafts",
-    ),
-    Benchmark(
         "case-study",
         "who captions, over which link, how soon and how well: all systems, real processes",
         "aiflow.bench.case_study",

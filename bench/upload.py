@@ -27,13 +27,14 @@ from aiflow.common.encoder import Encoder
 from aiflow.common.messages import Caption, CaptionBytes, Latency
 from aiflow.common.mqtt import Properties, Reason, Session
 from aiflow.common.signals import caught_signals
+from aiflow.common.topics import Topics
 from aiflow.device.camera import Frame, open_camera
 
 _STAMP = struct.Struct(">d")
 """In front of each picture: when it was taken, seconds since 1970."""
 DEVICE = CAMERA = "upload"
 PICTURES = "upload/pictures"
-CAPTIONS = "upload/captions"
+CAPTIONS = Topics().event(DEVICE, CAMERA)
 ANSWER_S = 300.0
 
 
