@@ -132,11 +132,7 @@ def _caption(job: Job, waiting: queue.Queue[bytes], session: Session) -> None:
             tier="cloud" if job.role == "cloud" else "edge",
             mode="image",
             bytes=CaptionBytes(embedding=len(payload), uplink=len(payload)),
-            latency_s=Latency(
-                uplink=max(0.0, began - captured_at),
-                decode=now - began,
-                total=now - captured_at,
-            ),
+            latency_s=Latency(decode=now - began, total=now - captured_at),
             bundle=bundle.id,
             late=False,
             sequence=0,

@@ -1,6 +1,6 @@
 """The cloud worker: one MQTT session, one queue, one loop. Threads and signals are here only.
 
-network thread   requests -> queue; a full queue is answered "busy" at once; rests of drafts
+network thread   requests -> queue; a full queue is answered "busy" at once
 main loop        queue -> worker -> replies
 """
 
@@ -14,11 +14,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiflow.cloud.config import CloudConfig
-from aiflow.cloud.drafts import Drafts
 from aiflow.cloud.worker import Coding, Job, Worker
 from aiflow.common.batches import Batches
 from aiflow.common.captioner import Captions
-from aiflow.common.errors import PayloadError
 from aiflow.common.exposition import Reading, Total
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
@@ -43,8 +41,7 @@ class CloudNode:
         self._topics = Topics(config.broker.prefix)
         self.counters = Counters()
         self._faults = Faults(self.counters, "aiflow_request_errors_total", log)
-        self._drafts = Drafts(self.counters)
-        self._worker = Worker(captions, coding, config.worker, self.counters, self._drafts)
+        self._worker = Worker(captions, coding, config.worker, self.counters)
         self._jobs: Batches[Job] = Batches(config.max_waiting, victim=_newcomer)
         self._session = Session(
             config.broker,
@@ -70,7 +67,6 @@ class CloudNode:
         """Begin to work; the broker need not be there yet."""
         shared = self._topics.shared_cloud_request(self._config.pool)
         self._session.subscribe(shared, 1, self._on_request)
-        self._session.subscribe(self._topics.cloud_draft(self._config.pool), 0, self._on_draft)
         self._thread.start()
         self._session.start()
 
@@ -111,16 +107,9 @@ class CloudNode:
             self._faults.record("reply_topic", f"a request wants its reply at {reply_topic!r}")
             return
         job = Job(payload, time.monotonic(), reply_topic, properties.correlation)
-        self._drafts.expect(job.correlation)
         refused = self._jobs.put(job)
         if refused is not None:
             self._refuse(refused, "busy")
-
-    def _on_draft(self, _topic: str, payload: bytes, properties: Properties) -> None:
-        try:
-            self._drafts.add(properties.correlation, payload)
-        except PayloadError as error:
-            self._faults.record(error.reason, f"the rest of a draft: {error}")
 
     def _work(self) -> None:
         while jobs := self._taken():
@@ -130,8 +119,6 @@ class CloudNode:
                 # The outermost loop of this thread: a fault of ours costs one batch.
                 log.exception("a batch of %d requests was lost by a fault of ours", len(jobs))
                 self.counters.add("aiflow_faults_total", where="worker")
-                for job in jobs:
-                    self._drafts.forget(job.correlation)
 
     def _taken(self) -> list[Job]:
         self._pulse.rest()
@@ -148,7 +135,6 @@ class CloudNode:
         self._send(job, self._worker.refusal(why, "ask another worker", waited_s))
 
     def _send(self, job: Job, reply: CloudReply) -> None:
-        self._drafts.forget(job.correlation)
         self._session.publish(
             job.reply_topic,
             reply.to_json(),

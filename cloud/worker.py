@@ -1,7 +1,6 @@
 """Escalations in, replies out: verifies drafts and finishes captions. Knows no MQTT, opens nothing.
 
     request -> escalation -> packets -> symbols -> one batch with drafts -> replies
-                      rests of drafts, while the batch is under way -^
 
 A request that cannot be answered gets a reply with an error, so that the edge need not wait.
 """
@@ -12,10 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
-from aiflow.cloud.drafts import Drafts
 from aiflow.common.captioner import Captions, Draft, Request
 from aiflow.common.codec import Tables
 from aiflow.common.errors import AiflowError, PayloadError
@@ -58,7 +55,6 @@ class Worker:
         coding: Coding,
         name: str,
         counters: Counters,
-        drafts: Drafts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._captions = captions
@@ -66,7 +62,6 @@ class Worker:
         self._name = name
         self._counters = counters
         self._faults = Faults(counters, "aiflow_request_errors_total", log)
-        self._drafts = drafts
         self._clock = clock
         self.busy_s = 0.0
         """Time spent decoding since the start, seconds."""
@@ -89,9 +84,7 @@ class Worker:
                     words = f"the deadline passed {late_s:.1f} s ago"
                     replies[index] = self.refusal("expired", words, waited_s)
                 else:
-                    draft = escalation.draft
-                    later = partial(self._drafts.whole, job.correlation, draft)
-                    requests[index] = Request(self._symbols(escalation), draft, later)
+                    requests[index] = Request(self._symbols(escalation), escalation.draft)
             except PayloadError as error:
                 replies[index] = self.refusal(error.reason, str(error), waited_s)
         replies |= self._finish(jobs, requests, began)
@@ -137,7 +130,7 @@ class Worker:
     def _reply(
         self, request: Request, draft: Draft, waited_s: float, compute_s: float
     ) -> CloudReply:
-        drafted = len(request.drafted())
+        drafted = len(request.draft)
         self._counters.add("aiflow_answered_total")
         self._counters.add("aiflow_drafted_tokens_total", drafted)
         self._counters.add("aiflow_accepted_tokens_total", draft.accepted)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,34 +16,16 @@ from numpy.typing import NDArray
 
 from aiflow.common.bundle import Bundle, DecoderFacts
 from aiflow.common.errors import BundleInvalid
-from aiflow.common.greedy import END, Drafted, Greedy, Row, Shape
+from aiflow.common.greedy import END, Greedy, Row, Shape
 from aiflow.common.runtime import Model, OnnxModel
-
-
-@dataclass(frozen=True, slots=True)
-class Partial:
-    """A caption in the making: its tokens so far, and the most that its confidence can become."""
-
-    tokens: tuple[int, ...]
-    confidence: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One frame to caption: symbols uint8 (k, D), k at most the bundle's K; a draft's token ids.
-
-    `later`, if given, is asked for the draft as it is by now before every pass, and `told` hears
-    after every pass how far the caption has got; both on the caller's thread.
-    """
+    """One frame to caption: symbols uint8 (k, D), k at most the bundle's K; a draft's token ids."""
 
     symbols: NDArray[np.uint8]
     draft: tuple[int, ...] = ()
-    later: Drafted | None = None
-    told: Callable[[Partial], None] | None = None
-
-    def drafted(self) -> tuple[int, ...]:
-        """The draft as far as it is known by now."""
-        return self.draft if self.later is None else self.later()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +34,7 @@ class Draft:
 
     `tokens` end with the end token unless the length cap cut them. `confidence` is the
     calibrated probability that all stated facts are right. `accepted` draft tokens were
-    kept; `passes` runs of the decoder were needed, `rounds` of them with a draft to verify.
+    kept; `passes` runs of the decoder were needed.
     """
 
     tokens: tuple[int, ...]
@@ -60,7 +42,6 @@ class Draft:
     confidence: float
     accepted: int = 0
     passes: int = 0
-    rounds: int = 0
 
 
 class Captions(Protocol):
@@ -129,22 +110,12 @@ class Captioner:
         """Caption every request, each as if it were alone; drafts save passes, no more."""
         if not batch:
             return []
-        rows = [Row(request.symbols, request.drafted) for request in batch]
+        rows = [Row(request.symbols, request.draft) for request in batch]
         greedy = Greedy(self._model, self.facts, self._shape, self._meanings.log_confidence, rows)
-        ears = [
-            (request.told, row)
-            for request, row in zip(batch, rows, strict=True)
-            if request.told is not None
-        ]
         greedy.begin()
-        while True:
-            for told, row in ears:
-                told(Partial(tuple(row.tokens), self._confidence(row)))
-            finished = greedy.take_finished()
-            ears = [(told, row) for told, row in ears if row not in finished]
-            if not greedy.rows:
-                return [self._draft(row) for row in rows]
+        while greedy.rows:
             greedy.advance()
+        return [self._draft(row) for row in rows]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of token ids; the end token and everything unknown is left out."""
@@ -157,7 +128,6 @@ class Captioner:
             confidence=self._confidence(row),
             accepted=row.accepted,
             passes=row.passes,
-            rounds=row.rounds,
         )
 
     def _confidence(self, row: Row) -> float:

@@ -117,9 +117,6 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "aiflow_escalations_total": _counter(
         "frames that the cloud was asked about", "reason", of="edge"
     ),
-    "aiflow_escalations_streamed_total": _counter(
-        "of them asked while the edge was still decoding", of="edge"
-    ),
     "aiflow_escalations_repeated_total": _counter("of them asked a second time", of="edge"),
     "aiflow_escalation_replies_total": _counter("what came of asking", "outcome", of="edge"),
     "aiflow_escalation_faults_total": _counter("why nothing came of it", "reason", of="edge"),
@@ -135,7 +132,6 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "aiflow_request_errors_total": _counter("requests without a caption", "reason", of="cloud"),
     "aiflow_answered_total": _counter("requests answered by a caption", of="cloud"),
     "aiflow_drafted_tokens_total": _counter("tokens of the edge's drafts", of="cloud"),
-    "aiflow_draft_rests_total": _counter("rests of drafts that came in time", of="cloud"),
     "aiflow_accepted_tokens_total": _counter("of them kept", of="cloud"),
     "aiflow_passes_total": _counter("runs of the decoder for each caption, added up", of="cloud"),
 }

@@ -1,10 +1,10 @@
 """Greedy decoding with a KV cache, a batch at a time, and the verification of drafts on the way.
 
     pass 1     [K task tokens][start][draft ...]  -> the draft's greedy prefix, and one token more
-    pass 2 ... [last token][draft, what came ...] -> the same; without a draft, one token
+    pass 2 ... [last token]                       -> one token
 
 Speculative decoding with greedy acceptance (Leviathan et al., 2211.17192): what comes out are the
-decoder's own greedy tokens, whatever the drafts were, and whenever they came.
+decoder's own greedy tokens, whatever the drafts were.
 """
 
 from __future__ import annotations
@@ -21,25 +21,21 @@ from aiflow.common.runtime import Model
 VISUAL, START, END = 0, 1, 2
 """Text ids with a meaning of their own: a task token's place, first and last of a caption."""
 
-Drafted = Callable[[], tuple[int, ...]]
-"""Gives a caption's draft as far as it is known by now, from its first token on."""
 Score = Callable[[NDArray[np.float32], int], float]
 """Gives the log confidence that a token adds, from its logits (V,)."""
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One caption while it is decoded: symbols uint8 (k, D), and what was said so far."""
+    """One caption while it is decoded: symbols uint8 (k, D), a draft, and what was said so far."""
 
     symbols: NDArray[np.uint8]
-    drafted: Drafted
+    draft: Sequence[int] = ()
     tokens: list[int] = field(default_factory=list)
     log_confidence: float = 0.0
     accepted: int = 0
     """Draft tokens that were kept."""
     passes: int = 0
-    rounds: int = 0
-    """Passes that had something of a draft to verify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +67,7 @@ class Greedy:
     def begin(self) -> None:
         """The first pass: task tokens, start token and drafts. Every row gets a token or more."""
         tokens = self._shape.tokens
-        drafts = [self._ahead(row) for row in self.rows]
+        drafts = [self._usable(row.draft) for row in self.rows]
         ids, valid = _ragged([[START, *draft] for draft in drafts])
         size, width = ids.shape
         symbols = np.zeros((size, tokens + width, self._shape.dims), np.int64)
@@ -92,32 +88,25 @@ class Greedy:
         self._accept(drafts, logits[:, -width:])
 
     def advance(self) -> None:
-        """One more pass over all rows, with what has come of their drafts meanwhile."""
-        drafts = [self._ahead(row) for row in self.rows]
-        ids, new = _ragged(
-            [[row.tokens[-1], *draft] for row, draft in zip(self.rows, drafts, strict=True)]
+        """One more pass over all rows; those that end with it are dropped."""
+        size = len(self.rows)
+        ids = np.array([[row.tokens[-1]] for row in self.rows], np.int64)
+        new = np.ones((size, 1), np.bool_)
+        positions = np.array(
+            [[self._shape.tokens + len(row.tokens)] for row in self.rows], np.int64
         )
-        size, width = ids.shape
-        said = np.array([[self._shape.tokens + len(row.tokens)] for row in self.rows])
-        # Beyond a row's own draft nothing is read; it only has to be a position that exists.
-        last = self._shape.tokens + self._facts.max_tokens
-        positions = np.minimum(said + np.arange(width), last).astype(np.int64)
-        before = np.broadcast_to(self._valid[:, None], (size, width, self._valid.shape[1]))
-        among = np.tril(np.ones((width, width), np.bool_))[None] & new[:, None]
-        mask = np.concatenate([before, among], axis=2)
-        symbols = np.zeros((size, width, self._shape.dims), np.int64)
-        self._accept(drafts, self._run(ids, symbols, positions, mask, new))
+        mask = np.concatenate([self._valid, new], axis=1)[:, None]
+        symbols = np.zeros((size, 1, self._shape.dims), np.int64)
+        self._accept([()] * size, self._run(ids, symbols, positions, mask, new))
 
-    def take_finished(self) -> list[Row]:
-        """The rows that have ended, which are no longer carried along."""
+    def _drop_finished(self) -> None:
+        """Carry the rows that have ended no longer along."""
         open_ = [index for index, row in enumerate(self.rows) if not self._finished(row)]
         if len(open_) == len(self.rows):
-            return []
-        done = [row for row in self.rows if self._finished(row)]
+            return
         self.rows = [self.rows[index] for index in open_]
         self._past = self._past[:, :, open_]
         self._valid = self._valid[open_]
-        return done
 
     def _run(
         self,
@@ -141,11 +130,11 @@ class Greedy:
         first = self._valid.shape[1] - logits.shape[1]
         for index, (row, draft) in enumerate(zip(self.rows, drafts, strict=True)):
             row.passes += 1
-            row.rounds += bool(draft)
             kept = self._say(row, draft, logits[index])
             row.accepted += kept
             # What was rejected stays in the cache, unseen.
             self._valid[index, first + 1 + kept :] = False
+        self._drop_finished()
 
     def _say(self, row: Row, draft: Sequence[int], logits: NDArray[np.float32]) -> int:
         """Add the tokens that are greedy here; returns how many of them the draft had."""
@@ -158,11 +147,6 @@ class Greedy:
             kept += right
             if not right or self._finished(row):
                 return kept
-
-    def _ahead(self, row: Row) -> Sequence[int]:
-        """What the draft says from here on; nothing if it has said something else by now."""
-        draft, said = self._usable(row.drafted()), len(row.tokens)
-        return draft[said:] if draft[:said] == row.tokens else ()
 
     def _usable(self, draft: Sequence[int]) -> list[int]:
         """Cut a draft at the first id that this decoder cannot read, and at the length cap."""

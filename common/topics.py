@@ -6,7 +6,7 @@
                                                      snapshot, refine, receipt, caption,
                                                      event, enabled/set, enabled/state
     <prefix>/edge/<node>/available|stats|reply
-    <prefix>/cloud/<pool>/request|draft
+    <prefix>/cloud/<pool>/request
     $share/<pool>/<prefix>/cloud/<pool>/request      the same, taken by one worker each
 
 `edge` and `cloud` are therefore no device names.
@@ -147,10 +147,6 @@ class Topics:
 
     def cloud_request(self, pool: str) -> str:
         return f"{self.prefix}/cloud/{check_name('pool', pool)}/request"
-
-    def cloud_draft(self, pool: str) -> str:
-        """Heard by every worker of the pool: who has taken a request is not known to its asker."""
-        return f"{self.prefix}/cloud/{check_name('pool', pool)}/draft"
 
     def shared_cloud_request(self, pool: str) -> str:
         """The filter by which each request reaches exactly one worker of the pool."""

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator, model_validator
 
 from aiflow.common.config import Broker, Metrics, Section, fit_name, hex_key, state_file
 from aiflow.edge.dashboard.config import DashboardConfig
-from aiflow.edge.pace import Drafts
 
 Words = tuple[Annotated[str, Field(min_length=1, max_length=100)], ...]
 WORDS_LAST_S: Final = 1.0
@@ -161,11 +160,6 @@ class EdgeConfig(Section):
     )
     cloud_deadline_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=2.0, description="seconds to wait for the cloud before it is asked once more"
-    )
-    drafts: Drafts = Field(
-        default="auto",
-        description="when the cloud is asked about a doubtful caption: once it is `whole`, "
-        "`streamed` while it is still being decoded, or, by `auto`, as it was answered sooner",
     )
     escalations_per_minute: Annotated[int, Field(ge=0, le=100_000)] = Field(
         default=120, description="most questions to the cloud in a minute; 0 asks it never"

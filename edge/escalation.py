@@ -1,23 +1,24 @@
-"""Questions to the cloud, and what becomes of them. Touches the pool's request topic.
+"""Asking the cloud: one question for each caption that it shall better.
 
-    ask -> request under a correlation -> reply             -> the caption's update
-                      |  lease ends, or the worker fails -> asked once more -> given up
-                      `- nobody listens, broker away     -> given up at once
+    ask ─> pending ── reply ───────────────────────────────────> answered: the caption's update
+             │  └──── the worker fails, or the lease ends ─> asked once more ─> given up
+             └─────── nobody listens, refused, broker away ────────────────────> given up
 
-    begin -> the same, with half a draft and the reply held; finish -> the draft's rest
-
-A worker that takes a request and dies is noticed by nobody but the asker: hence the lease. Nothing
-here can delay or lose the edge's own caption: an answer that comes before it is held until then.
+Given up, a caption stays the edge's, and the cloud is left alone for a while. A worker that takes
+a request and dies is noticed by nobody but the asker: hence the lease. Nothing here can delay or
+lose the edge's own caption, which is out before the cloud is asked.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -27,20 +28,13 @@ from aiflow.common.mean import Mean
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Reason
-from aiflow.common.wire import (
-    MAX_DRAFT_TOKENS,
-    DraftRest,
-    Escalation,
-    pack_draft_rest,
-    pack_escalation,
-)
+from aiflow.common.symbols import key_payload
+from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, Kind, pack_escalation
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import Embedding
 from aiflow.edge.outlet import Outlet
-from aiflow.edge.pace import Pace
 from aiflow.edge.policy import CloudState
 from aiflow.edge.publisher import Stages
-from aiflow.edge.question import Pool, Question, standing_alone
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +43,33 @@ REST_S: Final = (1.0, 30.0)
 """How long the cloud is left alone after it did not answer, doubling with each time in a row."""
 ABSENT_REST_S: Final = 2.0
 """And after the broker said that nobody listens: finding out costs one message, so ask soon."""
+CORRELATION_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Which cloud workers to ask, and how long an answer may take."""
+
+    request_topic: str
+    reply_topic: str
+    lease_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """One escalation on its way."""
+
+    frame: Embedding
+    payloads: tuple[bytes, ...]
+    draft: tuple[int, ...]
+    """The edge's tokens."""
+    stages: Stages
+    """Of the edge's own caption."""
+    asked_at: float
+    correlation: bytes = field(default_factory=lambda: secrets.token_bytes(CORRELATION_BYTES))
+    attempt: int = 1
+    cloud_s: float = 0.0
+    """From the question to its answer."""
 
 
 OnAnswer = Callable[[Question, CloudReply], None]
@@ -70,7 +91,6 @@ class Escalations:
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.pace = Pace(pool.drafts)
         self._outlet = outlet
         self._pool = pool
         self._tables = tables
@@ -100,60 +120,10 @@ class Escalations:
                 self._seconds.known(),
             )
 
-    def ask(
-        self,
-        frame: Embedding,
-        draft: tuple[int, ...],
-        stages: Stages,
-        doubted_at: float | None = None,
-    ) -> None:
-        """Send the payloads that the device keeps of a frame, and the draft, to the pool.
-
-        The edge's own caption is out, and was doubted since `doubted_at`, if that is known.
-        """
-        question = self._question(frame, draft, doubted_at)
-        question.stages = stages
-        self._put(question)
-
-    def begin(self, frame: Embedding, draft: tuple[int, ...]) -> Question:
-        """Ask while the draft is still being made; `finish` or `drop` must follow."""
-        question = self._question(frame, draft, None)
-        question.streamed, question.ready = True, False
-        self._counters.add("aiflow_escalations_streamed_total")
-        self._put(question)
-        return question
-
-    def finish(self, question: Question, draft: tuple[int, ...], stages: Stages) -> None:
-        """The edge's own caption is out: send what has been added to its draft since."""
-        with self._lock:
-            before = len(question.draft)
-            question.draft, question.stages = draft[:MAX_DRAFT_TOKENS], stages
-            question.ready = True
-            held, open_ = question.held, question.correlation in self._pending
-        if held is not None:
-            self._deliver(question, held)
-        elif open_ and len(question.draft) > before:
-            self._outlet.publish(
-                self._pool.draft_topic,
-                pack_draft_rest(DraftRest(before, question.draft[before:])),
-                expiry_s=math.ceil(self._pool.lease_s),
-                correlation=question.correlation,
-            )
-
-    def drop(self, question: Question) -> None:
-        """There will be no caption that an answer could better."""
-        with self._lock:
-            self._pending.pop(question.correlation, None)
-            question.ready = False
-
-    def _question(
-        self, frame: Embedding, draft: tuple[int, ...], doubted_at: float | None
-    ) -> Question:
-        payloads, now = standing_alone(frame, self._tables), self._clock()
-        since = now if doubted_at is None else doubted_at
-        return Question(frame, payloads, draft[:MAX_DRAFT_TOKENS], since, now)
-
-    def _put(self, question: Question) -> None:
+    def ask(self, frame: Embedding, draft: tuple[int, ...], stages: Stages) -> None:
+        """Send the payloads that the device keeps of a frame, and the draft, to the pool."""
+        payloads, draft = _standing_alone(frame, self._tables), draft[:MAX_DRAFT_TOKENS]
+        question = Question(frame, payloads, draft, stages, self._clock())
         with self._lock:
             self._asked.append(question.asked_at)
             self._pending[question.correlation] = question
@@ -170,12 +140,10 @@ class Escalations:
             return
         with self._lock:
             question = self._pending.get(correlation or b"")
-            ready = question is not None and question.ready
             if question is not None and answer.error is None:
                 del self._pending[question.correlation]
                 self._failures = 0
                 question.cloud_s = self._clock() - question.asked_at
-                question.held = None if ready else answer
                 self._seconds.add(question.cloud_s)
                 self._rest_until = float("-inf")
         if question is None:
@@ -186,13 +154,7 @@ class Escalations:
             self._again(question, question.attempt)
         else:
             self._counters.add("aiflow_escalation_replies_total", outcome="answered")
-            if ready:
-                self._deliver(question, answer)
-
-    def _deliver(self, question: Question, answer: CloudReply) -> None:
-        took_s = self._clock() - question.doubted_at
-        self.pace.answered(took_s, streamed=question.streamed)
-        self._on_answer(question, answer)
+            self._on_answer(question, answer)
 
     def _send(self, question: Question) -> None:
         frame, lease_s = question.frame, self._pool.lease_s
@@ -273,3 +235,14 @@ class Escalations:
 
     def _is_asked(self, question: Question, attempt: int) -> bool:
         return question.correlation in self._pending and question.attempt == attempt
+
+
+def _standing_alone(frame: Embedding, tables: Tables) -> tuple[bytes, ...]:
+    """Payloads that yield a frame without any other: those that its device keeps of it.
+
+    They are the original ones; only in the place of a delta is the key payload of the frame.
+    """
+    first, *refinements = frame.payloads
+    if first[0] & 0x0F == Kind.DELTA:
+        first = key_payload(frame.header, frame.decoded.own, tables, frame.context)
+    return (first, *refinements)

@@ -24,20 +24,19 @@ from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Handler, Properties, Session, Will
 from aiflow.common.topics import Topics
 from aiflow.common.watchdog import Pulse
-from aiflow.common.wire import RefineOrder, pack_refine_order
+from aiflow.common.wire import KeyFrameOrder, pack_refine_order
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import Embedding, LocalCaption, Picture, StreamKey
 from aiflow.edge.batcher import Waiting, batcher
 from aiflow.edge.config import EdgeConfig, read_key
 from aiflow.edge.custody import Custody
 from aiflow.edge.decoder import Decoder, cloud_answer, local_answer
-from aiflow.edge.escalation import Escalations
+from aiflow.edge.escalation import Escalations, Pool, Question
 from aiflow.edge.examples import read_examples
 from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.policy import Judgement
 from aiflow.edge.publisher import Publisher
-from aiflow.edge.question import Pool, Question
 from aiflow.edge.receiver import Coding, Receiver
 from aiflow.edge.refinements import Refinements
 from aiflow.edge.streams import Streams
@@ -108,10 +107,8 @@ class EdgeNode:
         )
         pool = Pool(
             topics.cloud_request(config.pool),
-            topics.cloud_draft(config.pool),
             topics.edge_reply(config.node),
             config.cloud_deadline_s,
-            config.drafts,
         )
         self._escalations = Escalations(
             session,
@@ -231,11 +228,11 @@ class EdgeNode:
     def local_caption(self, frame: LocalCaption) -> None:
         self._publisher.publish(frame, local_answer(frame))
 
-    def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:
+    def key_frames_wanted(self, stream: StreamKey) -> None:
         self.counters.add("aiflow_key_frames_asked_total")
         self._session.publish(
             self._topics.refine(stream.device, stream.camera),
-            pack_refine_order(RefineOrder(newest, 0, 0)),
+            pack_refine_order(KeyFrameOrder()),
             qos=1,
             expiry_s=ORDER_EXPIRY_S,
         )
@@ -337,8 +334,6 @@ class EdgeNode:
                 "streams_usable": self._streams.usable,
                 "escalations_pending": cloud.pending,
                 "cloud_rest_s": round(cloud.rest_s, 3),
-                "asked_whole_s": round(self._escalations.pace.seconds(streamed=False), 4),
-                "asked_streamed_s": round(self._escalations.pace.seconds(streamed=True), 4),
                 "decode_s": round(self._decoder.busy_s, 3),
                 "delay_s": round(self._decoder.delay_s, 4),
             },

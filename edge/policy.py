@@ -152,12 +152,6 @@ def decide(
     return Decision(Action.ESCALATE, f"{below}, asked the cloud", "escalated")
 
 
-def asked_already(confidence: float, limits: Limits) -> Decision:
-    """The decision about a draft that was escalated while it was being made."""
-    below = _below(confidence, limits)
-    return Decision(Action.ESCALATE, f"{below}, asked the cloud at once", "escalated")
-
-
 def _below(confidence: float, limits: Limits) -> str:
     return f"confidence {confidence:.2f} < {limits.threshold:.2f}"
 

@@ -29,7 +29,7 @@ class Frame:
 
     @property
     def jpeg_bytes(self) -> int | None:
-        return self.latest.bytes.jpeg if self.truth is None else self.truth.jpeg_bytes
+        return None if self.truth is None else self.truth.jpeg_bytes
 
 
 @dataclass(frozen=True, slots=True)

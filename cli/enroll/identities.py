@@ -162,7 +162,7 @@ def _cloud(one: Identity, prefix: str) -> Rules:
 
 def _asked(one: Identity, prefix: str) -> tuple[str, ...]:
     """What an edge node says to a pool of cloud workers."""
-    return tuple(f"{prefix}/cloud/{one.pool}/{leaf}" for leaf in ("request", "draft"))
+    return (f"{prefix}/cloud/{one.pool}/request",)
 
 
 def _viewer(_one: Identity, prefix: str) -> Rules:

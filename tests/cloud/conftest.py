@@ -40,7 +40,7 @@ class FakeCaptions:
     def _draft(self, request: Request) -> Draft:
         total = int(request.symbols.sum())
         tokens = (total, total + 1, 2)
-        agree = [a == b for a, b in zip(request.drafted(), tokens, strict=False)]
+        agree = [a == b for a, b in zip(request.draft, tokens, strict=False)]
         accepted = agree.index(False) if False in agree else len(agree)
         return Draft(tokens, f"a sum of {total}", 0.97, accepted=accepted, passes=4 - accepted)
 

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from aiflow.cloud.drafts import Drafts
 from aiflow.cloud.worker import Coding, Job, Worker
 from aiflow.common.codec import Tables
 from aiflow.common.errors import BundleInvalid
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters
-from aiflow.common.wire import DraftRest, pack_draft_rest
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import FakeCaptions, FakeEdge
@@ -24,9 +22,8 @@ class Desk:
     def __init__(self, captions: FakeCaptions, tables: Tables) -> None:
         self.captions = captions
         self.counters = Counters()
-        self.drafts = Drafts(self.counters)
         self.worker = Worker(
-            captions, Coding(b"\xab\xab", tables), "w1", self.counters, self.drafts, lambda: NOW
+            captions, Coding(b"\xab\xab", tables), "w1", self.counters, lambda: NOW
         )
 
     def answer(self, *requests: bytes, waited_s: float = 0.0) -> list[CloudReply]:
@@ -62,14 +59,6 @@ def test_a_draft_changes_the_passes_and_never_the_caption(desk: Desk, edge: Fake
     assert [reply.passes for reply in replies] == [4, 4, 1]
     assert desk.counters.value("aiflow_drafted_tokens_total") == 5
     assert desk.counters.value("aiflow_accepted_tokens_total") == 3
-
-
-def test_the_rest_of_a_draft_counts_when_it_comes_in_time(desk: Desk, edge: FakeEdge) -> None:
-    total = int(edge.symbols(3)[:4].sum())
-    desk.drafts.expect(b"c")
-    desk.drafts.add(b"c", pack_draft_rest(DraftRest(1, (total + 1, 2))))
-    (reply,) = desk.answer(edge.request(edge.key_frame(3), draft=(total,)))
-    assert (reply.accepted, reply.drafted, reply.passes) == (3, 3, 1)
 
 
 def test_requests_are_answered_as_one_batch(desk: Desk, edge: FakeEdge) -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from aiflow.common.bundle import Bundle
-from aiflow.common.captioner import Captioner, Draft, Meanings, Partial, Request
+from aiflow.common.captioner import Captioner, Draft, Meanings, Request
 from aiflow.common.errors import BundleInvalid
 from aiflow.common.greedy import END, START
 
@@ -124,59 +124,6 @@ def test_a_wrong_draft_is_rejected_at_its_first_wrong_token(captioner: Captioner
     wrong = next(t for t in range(3, VOCABULARY) if t != own.tokens[0])
     (verified,) = captioner.caption([Request(symbols, (wrong, *own.tokens[1:]))])
     assert (verified.tokens, verified.accepted) == (own.tokens, 0)
-
-
-class Courier:
-    """Brings a draft in two parts: the rest after so many passes."""
-
-    def __init__(self, draft: tuple[int, ...], first: int, passes: int) -> None:
-        self.draft, self.first, self.passes = draft, first, passes
-
-    def __call__(self) -> tuple[int, ...]:
-        self.passes -= 1
-        return self.draft if self.passes < 0 else self.draft[: self.first]
-
-
-def test_a_draft_that_comes_in_two_parts_leads_to_the_greedy_caption(captioner: Captioner) -> None:
-    rng = np.random.default_rng(8)
-    batch = frames(60)
-    greedy = [alone(captioner, symbols) for symbols in batch]
-    requests = []
-    for symbols, own in zip(batch, greedy, strict=True):
-        draft = list(own.tokens)
-        if rng.random() < 0.5:
-            draft[int(rng.integers(len(draft)))] = int(rng.integers(2, VOCABULARY + 3))
-        first, passes = int(rng.integers(len(draft) + 1)), int(rng.integers(0, 5))
-        requests.append(Request(symbols, later=Courier(tuple(draft), first, passes)))
-    verified = captioner.caption(requests)
-    assert [d.tokens for d in verified] == [d.tokens for d in greedy]
-    assert [d.confidence for d in verified] == [d.confidence for d in greedy]
-    assert max(d.rounds for d in verified) == 2
-
-
-def test_the_rest_of_a_draft_saves_the_passes_that_are_left(captioner: Captioner) -> None:
-    symbols, own = max(
-        ((one, alone(captioner, one)) for one in frames(30)), key=lambda pair: len(pair[1].tokens)
-    )
-    assert len(own.tokens) > 5
-    (verified,) = captioner.caption([Request(symbols, later=Courier(own.tokens, 1, 2))])
-    # One drafted token and one more, one by itself, and the rest at once.
-    assert (verified.passes, verified.rounds) == (3, 2)
-    assert verified.accepted == len(own.tokens) - 2
-
-
-def test_who_listens_hears_each_pass_and_a_confidence_that_only_falls(captioner: Captioner) -> None:
-    batch = frames(12)
-    heard: list[list[Partial]] = [[] for _ in batch]
-    drafts = captioner.caption(
-        [Request(symbols, told=one.append) for symbols, one in zip(batch, heard, strict=True)]
-    )
-    for draft, partials in zip(drafts, heard, strict=True):
-        assert [len(one.tokens) for one in partials] == list(range(1, len(draft.tokens) + 1))
-        assert all(draft.tokens[: len(one.tokens)] == one.tokens for one in partials)
-        confidences = [one.confidence for one in partials]
-        assert confidences == sorted(confidences, reverse=True)
-        assert partials[-1] == Partial(draft.tokens, draft.confidence)
 
 
 def test_finished_rows_leave_the_batch(made_up_bundle: Path) -> None:

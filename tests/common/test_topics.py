@@ -24,7 +24,6 @@ def test_names_of_topics() -> None:
     assert TOPICS.edge_stats("edge1") == "aiflow/edge/edge1/stats"
     assert TOPICS.edge_reply("edge1") == "aiflow/edge/edge1/reply"
     assert TOPICS.cloud_request("default") == "aiflow/cloud/default/request"
-    assert TOPICS.cloud_draft("gpu") == "aiflow/cloud/gpu/draft"
     assert TOPICS.shared_cloud_request("gpu") == "$share/gpu/aiflow/cloud/gpu/request"
 
 

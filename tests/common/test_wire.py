@@ -24,9 +24,9 @@ from aiflow.common.errors import (
 )
 from aiflow.common.wire import (
     Context,
-    DraftRest,
     Escalation,
     Header,
+    KeyFrameOrder,
     Kind,
     Local,
     Packet,
@@ -84,15 +84,12 @@ def test_other_messages_are_those_of_the_page(wire_page: dict[str, bytes]) -> No
     assert receipt.delay_s == pytest.approx(0.0205, rel=0.03)
     for name, order in (
         ("refine-order", RefineOrder(300, 1, 1)),
-        ("key-order", RefineOrder(300, 0, 0)),
+        ("key-order", KeyFrameOrder()),
     ):
         assert wire.pack_refine_order(order) == wire_page[name]
         assert wire.unpack_refine_order(wire_page[name]) == order
     assert wire.pack_escalation(ESCALATION) == wire_page["escalation"]
     assert wire.unpack_escalation(wire_page["escalation"]) == ESCALATION
-    rest = DraftRest(3, (130, 2))
-    assert wire.pack_draft_rest(rest) == wire_page["draft-rest"]
-    assert wire.unpack_draft_rest(wire_page["draft-rest"]) == rest
 
 
 def test_crc_is_ccitt_false() -> None:
@@ -351,12 +348,13 @@ def test_broken_receipts(receipt: str, error: type[PayloadError]) -> None:
     "order, error",
     [
         ("15", PayloadTruncated),
-        ("15 01", PayloadTruncated),
-        ("35 01 00", UnknownVersion),
-        ("14 01 00", PayloadMalformed),
-        ("15 01 10", PayloadMalformed),
-        ("15 01 f1", PayloadMalformed),
-        ("15 01 11 00", PayloadMalformed),
+        ("15 11", PayloadTruncated),
+        ("35 11 01", UnknownVersion),
+        ("14 11 01", PayloadMalformed),
+        ("15 10 01", PayloadMalformed),
+        ("15 f1 01", PayloadMalformed),
+        ("15 11 01 00", PayloadMalformed),
+        ("15 00 01", PayloadMalformed),
     ],
 )
 def test_broken_refine_orders(order: str, error: type[PayloadError]) -> None:
@@ -420,27 +418,12 @@ def test_every_cut_of_an_escalation_is_truncated() -> None:
         wire.unpack_escalation(packed + b"\0")
 
 
-def test_rests_of_drafts_are_bounded() -> None:
-    largest = DraftRest(wire.MAX_DRAFT_TOKENS, (2**31 - 1,) * wire.MAX_DRAFT_TOKENS)
-    packed = wire.pack_draft_rest(largest)
-    assert len(packed) == wire.MAX_DRAFT_REST_BYTES
-    assert wire.unpack_draft_rest(packed) == largest
-    for rest in (DraftRest(257, ()), DraftRest(-1, ()), DraftRest(0, (1,) * 257)):
-        with pytest.raises(PayloadMalformed):
-            wire.pack_draft_rest(rest)
-    with pytest.raises(PayloadTruncated):
-        wire.unpack_draft_rest(packed[:-1])
-    with pytest.raises(PayloadMalformed):
-        wire.unpack_draft_rest(packed + b"\0")
-
-
 # Whatever the bytes.
 
 READERS: list[tuple[Callable[[bytes], object], Callable[[object], bytes]]] = [
     (lambda data: wire.unpack(data, CONTEXT, [BOTH]), lambda packet: wire.pack(packet, CONTEXT)),  # type: ignore[arg-type]
     (wire.unpack_escalation, wire.pack_escalation),  # type: ignore[list-item]
     (wire.unpack_refine_order, wire.pack_refine_order),  # type: ignore[list-item]
-    (wire.unpack_draft_rest, wire.pack_draft_rest),  # type: ignore[list-item]
 ]
 
 

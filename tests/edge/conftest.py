@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from aiflow.common.captioner import Draft, Partial, Request
+from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Symbols, Tables, compress
 from aiflow.common.messages import Caption, CloudReply, CloudSeconds, Descriptor
 from aiflow.common.mqtt import OnAccepted, Reason
@@ -115,17 +114,12 @@ class FakeCaptions:
         self.confidence = confidence
         self.batches: list[list[Request]] = []
         self.fault: Exception | None = None
-        self.on_way: list[Partial] = []
-        """What is told of each caption while it is made."""
         self.open = threading.Event()
         self.open.set()
 
     def caption(self, batch: Sequence[Request]) -> list[Draft]:
         assert self.open.wait(10.0)
         self.batches.append(list(batch))
-        for request, partial in itertools.product(batch, self.on_way):
-            if request.told is not None:
-                request.told(partial)
         if self.fault is not None:
             raise self.fault
         return [

@@ -9,27 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.edge.conftest import cloud_reply
 
-from aiflow.common.captioner import Partial
 from aiflow.common.codec import Tables
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters
 from aiflow.common.topics import Topics
 from aiflow.common.wire import (
-    DraftRest,
     RefineOrder,
-    unpack_draft_rest,
-    unpack_escalation,
     unpack_refine_order,
 )
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.custody import Custody
 from aiflow.edge.decoder import Decoder, cloud_answer
-from aiflow.edge.escalation import Escalations
+from aiflow.edge.escalation import Escalations, Pool, Question
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.pace import Drafts
 from aiflow.edge.policy import Judgement, Limits, Repairs
 from aiflow.edge.publisher import Publisher
-from aiflow.edge.question import Pool, Question
 from aiflow.edge.refinements import Refinements
 
 if TYPE_CHECKING:
@@ -47,7 +41,6 @@ class Desk:
         bundle_id: str,
         tables: Tables,
         refines: int = 0,
-        drafts: Drafts = "whole",
     ) -> None:
         self.outlet = outlet
         self.captions = captions
@@ -59,10 +52,8 @@ class Desk:
             outlet,
             Pool(
                 "aiflow/cloud/default/request",
-                "aiflow/cloud/default/draft",
                 "aiflow/edge/edge1/reply",
                 2.0,
-                drafts,
             ),
             tables,
             alarms,
@@ -101,17 +92,6 @@ def asking_desk(
     """It may ask devices for more."""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         yield Desk(ledger, outlet, captions, bundle_id, tables, refines=5)
-
-
-@pytest.fixture
-def streaming_desk(
-    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str, tables: Tables
-) -> Iterator[Desk]:
-    """It asks about captions that are still being made."""
-    captions.confidence = 0.4
-    captions.on_way = [Partial((7,), 0.9), Partial((7, 8), 0.5), Partial((7, 8, 2), 0.4)]
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, captions, bundle_id, tables, drafts="streamed")
 
 
 def test_a_batch_is_decoded_in_one_go(desk: Desk, camera: FakeCamera) -> None:
@@ -197,85 +177,3 @@ def test_an_unsure_caption_of_the_base_layer_asks_its_device_for_the_rest(
     assert len(desk.outlet.to("/request")) == 1
     assert [one.caption.type for one in desk.outlet.to("/event")] == ["new", "update"]
     assert desk.counters.value("aiflow_decisions_total", cause="refined") == 1
-
-
-# Asked about while they are made.
-
-
-def test_a_draft_follows_its_question_as_soon_as_it_is_made(
-    streaming_desk: Desk, camera: FakeCamera
-) -> None:
-    streaming_desk.decoder.caption([camera.embedding(1)])
-    assert [message.topic for message in streaming_desk.outlet.sent] == [
-        "aiflow/cloud/default/request",
-        "aiflow/pi/door/caption",
-        "aiflow/pi/door/event",
-        "aiflow/cloud/default/draft",
-    ]
-    request, _, event, rest = streaming_desk.outlet.sent
-    assert unpack_escalation(request.payload).draft == (7, 8)
-    assert unpack_draft_rest(rest.payload) == DraftRest(2, (2,))
-    assert rest.correlation == request.correlation
-    assert (event.caption.tier, event.caption.mode, event.caption.type) == (
-        "edge",
-        "cascade",
-        "new",
-    )
-    assert event.caption.reason == "confidence 0.40 < 0.80, asked the cloud at once"
-    streaming_desk.reply(request)
-    update = streaming_desk.outlet.to("/event")[-1].caption
-    assert (update.tier, update.type, update.id) == ("cloud", "update", event.caption.id)
-    assert update.latency_s.decode is not None
-
-
-def test_a_cloud_that_is_quicker_than_the_edge_waits_for_its_caption(
-    streaming_desk: Desk, camera: FakeCamera
-) -> None:
-    desk = streaming_desk
-
-    def reply_at_once() -> None:
-        if len(desk.outlet.sent) == 1:
-            desk.reply(desk.outlet.sent[0])
-
-    desk.outlet.on_publish = reply_at_once
-    desk.decoder.caption([camera.embedding(1)])
-    events = [message.caption for message in desk.outlet.to("/event")]
-    assert [(one.tier, one.type) for one in events] == [("edge", "new"), ("cloud", "update")]
-    assert desk.outlet.to("/draft") == []
-    assert desk.escalations.state().pending == 0
-
-
-def test_an_answer_to_a_caption_that_never_came_is_none(
-    streaming_desk: Desk, camera: FakeCamera
-) -> None:
-    desk = streaming_desk
-    desk.captions.fault = RuntimeError("no memory")
-    with pytest.raises(RuntimeError):
-        desk.decoder.caption([camera.embedding(1)])
-    (request,) = desk.outlet.sent
-    desk.reply(request)
-    assert desk.outlet.to("/event") == []
-    assert desk.escalations.state().pending == 0
-
-
-def test_a_broker_that_goes_meanwhile_leaves_nothing_pending(
-    streaming_desk: Desk, camera: FakeCamera
-) -> None:
-    desk = streaming_desk
-
-    def go() -> None:
-        desk.outlet.connected = False
-
-    desk.outlet.on_publish = go
-    desk.decoder.caption([camera.embedding(1)])
-    assert len(desk.outlet.sent) == 1
-    assert desk.escalations.state().pending == 0
-
-
-def test_a_question_is_asked_at_once_only_where_the_cloud_may_be_asked(
-    streaming_desk: Desk, camera: FakeCamera
-) -> None:
-    frames = [replace(camera.embedding(sequence), cloud=False) for sequence in (1, 2)]
-    streaming_desk.decoder.caption(frames)
-    assert streaming_desk.outlet.to("/request") == []
-    assert {one.caption.mode for one in streaming_desk.outlet.to("/event")} == {"split"}

@@ -11,9 +11,8 @@ from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
 from aiflow.edge.alarms import Alarms
-from aiflow.edge.escalation import ABSENT_REST_S, Escalations
+from aiflow.edge.escalation import ABSENT_REST_S, Escalations, Pool, Question
 from aiflow.edge.publisher import Stages
-from aiflow.edge.question import Pool, Question
 
 if TYPE_CHECKING:
     from tests.edge.conftest import Clock, FakeCamera, FakeOutlet, Sent
@@ -34,7 +33,6 @@ class Desk:
             outlet,
             Pool(
                 "aiflow/cloud/default/request",
-                "aiflow/cloud/default/draft",
                 "aiflow/edge/edge1/reply",
                 LEASE_S,
             ),

@@ -43,7 +43,6 @@ def test_topics_and_json_are_those_of_the_design(system: System) -> None:
     assert by_topic.keys() >= expected
     assert by_topic.keys() - expected <= {
         "aiflow/cloud/demo/request",
-        "aiflow/cloud/demo/draft",
         "aiflow/edge/demo/reply",
         "aiflow/demo/stats",
         "aiflow/edge/demo/stats",

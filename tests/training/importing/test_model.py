@@ -217,24 +217,12 @@ def test_whatever_the_draft_the_caption_is_the_greedy_one(rig: Rig) -> None:
         draft = list(own.tokens[: int(rng.integers(0, len(own.tokens) + 1))])
         if rng.random() < 0.6:
             draft += [int(t) for t in rng.integers(2, rig.foreign.vocabulary, 4)]
-        late = int(rng.integers(0, 4))
-        requests.append(Request(symbols, later=Late(tuple(draft), late)))
+        requests.append(Request(symbols, tuple(draft)))
     verified = rig.captioner.caption(requests)
     assert captions(verified) == captions(greedy)
     assert sum(draft.accepted for draft in verified) > 0
     for found, own in zip(verified, greedy, strict=True):
         assert found.confidence == pytest.approx(own.confidence, rel=1e-3, abs=1e-5)
-
-
-class Late:
-    """A draft that comes after so many passes."""
-
-    def __init__(self, draft: tuple[int, ...], passes: int) -> None:
-        self.draft, self.passes = draft, passes
-
-    def __call__(self) -> tuple[int, ...]:
-        self.passes -= 1
-        return self.draft if self.passes < 0 else ()
 
 
 def test_a_right_draft_costs_one_pass(rig: Rig) -> None:
