@@ -22,12 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.bench.baselines import images
-from aiflow.bench.broker import PrivateBroker
 from aiflow.bench.captions import Scores, score
 from aiflow.bench.judge import BATCH, Answers
-from aiflow.bench.link import Link, LinkSpec
-from aiflow.bench.painters import Painters
-from aiflow.bench.scenes import View
 from aiflow.bench.upload import Picture
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request
@@ -36,6 +32,9 @@ from aiflow.common.config import Broker
 from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BrokerUnreachable
 from aiflow.common.mqtt import Session
+from aiflow.rig.broker import PrivateBroker
+from aiflow.rig.link import Link, LinkSpec
+from aiflow.rig.render_pool import RenderPool, View
 from aiflow.street.animation import Street
 
 CAMERA_PICTURE: Final = Picture(codec="jpeg", size=(640, 480), quality=75)
@@ -76,8 +75,8 @@ class World:
     @classmethod
     def draw(cls, seed: int, scenes: int) -> Self:
         bundle = Bundle.open("street")
-        with Painters(seed) as painters:
-            views = list(painters.views("test", 0, scenes))
+        with RenderPool(seed) as renders:
+            views = list(renders.views("test", 0, scenes))
         answers = Answers.of([view.scene for view in views], "test", seed)
         captioners = {tier: Captioner(bundle, tier) for tier in ("nano", "edge", "cloud")}
         return cls(bundle, views, answers, Encoder.load(bundle), captioners)

@@ -19,17 +19,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiflow.bench import upload
-from aiflow.bench.broker import PrivateBroker
 from aiflow.bench.case_model import WAN
-from aiflow.bench.link import Link, LinkSpec
-from aiflow.bench.processes import Child, check_all, stop_all
-from aiflow.cli.listener import Listener
-from aiflow.cli.processes import DemoMode, Plan, tier_processes
-from aiflow.cli.truth import Truth, TruthFile
+from aiflow.client import Captions
 from aiflow.common.config import Broker
 from aiflow.common.errors import AiflowError
 from aiflow.common.messages import Caption
-from aiflow.common.topics import Topics
+from aiflow.rig.broker import PrivateBroker
+from aiflow.rig.child import Child, check_all, stop_all
+from aiflow.rig.link import Link, LinkSpec
+from aiflow.rig.tiers import DemoMode, Plan, tier_processes
+from aiflow.rig.truth import Truth, TruthFile
 
 MODES: Final[tuple[DemoMode, ...]] = ("device", "split", "cascade", "auto")
 UPLOADS: Final = ("edge-jpeg", "cloud-jpeg", "cloud-matched")
@@ -74,7 +73,7 @@ class Seen:
 class Rig:
     """A run's processes: who sends, and where captions come."""
 
-    listener: Listener
+    captions: Captions
     link: Link
     children: Sequence[Child]
     device_log: Path
@@ -139,7 +138,7 @@ def running(
             )
             tiers = tier_processes(plan, folder)
             children = [tiers[tier] for tier in reversed(plan.tiers)]
-            topic = Topics(here.prefix).event(plan.device, plan.camera)
+            device, camera = plan.device, plan.camera
         else:
             tier = "edge" if system == "edge-jpeg" else "cloud"
             ports = {"camera": link.port, tier: wan.port if tier == "cloud" else broker.port}
@@ -147,14 +146,13 @@ def running(
                 _uploading(role, broker.host, ports[role], uri, picture, folder)
                 for role in (tier, "camera")
             ]
-            topic = upload.CAPTIONS
-        listener = stack.enter_context(Listener(here, topic))
-        listener.session.wait_connected(10.0)
+            device = camera = upload.DEVICE
+        captions = stack.enter_context(Captions(here, device=device, camera=camera))
         stack.callback(stop_all, list(reversed(children)))
         for child in children:
             child.start()
         yield Rig(
-            listener, link, (broker.child, *children), folder / "device.log", TruthFile(truth)
+            captions, link, (broker.child, *children), folder / "device.log", TruthFile(truth)
         )
 
 
@@ -211,7 +209,7 @@ def _uploading(
 
 
 def _next(rig: Rig, seen: Seen, timeout_s: float) -> None:
-    caption = rig.listener.next(timeout_s)
+    caption = rig.captions.next(timeout_s)
     if caption is not None:
         seen.take(caption, rig.truth.at(caption.timestamp))
     check_all(rig.children)

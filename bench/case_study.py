@@ -20,8 +20,8 @@ import numpy as np
 from aiflow.bench import case_page
 from aiflow.bench.case_model import CAMERA_PICTURE, WAN, World, parts, projected_s
 from aiflow.bench.case_runs import MODES, UPLOADS, WARM_UP, Seen, observe_all, switch
-from aiflow.bench.link import LinkSpec
 from aiflow.bench.tables import Goal
+from aiflow.rig.link import LinkSpec
 from aiflow.street.grammar import parse
 from aiflow.street.scene import facts_score
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from aiflow.bench.captions import Scores, interval, score
 from aiflow.bench.judge import BATCH, Answers
-from aiflow.bench.painters import Painters
 from aiflow.bench.tables import Goal, goal_table, markdown
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request
@@ -28,6 +27,7 @@ from aiflow.common.encoder import Encoder
 from aiflow.common.mqtt import publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Context, Escalation, Kind, Packet, pack, pack_escalation
+from aiflow.rig.render_pool import RenderPool
 from aiflow.training.calibrate import expected_calibration_error
 
 SCENES: Final = 1500
@@ -57,8 +57,8 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
     encoder = Encoder.load(bundle)
     say(f"rendering {count} scenes")
     found, rows = [], []
-    with Painters(seed) as painters:
-        for view in painters.views("test", 0, count):
+    with RenderPool(seed) as renders:
+        for view in renders.views("test", 0, count):
             rows.append(encoder.encode(view.image).symbols)
             found.append(view.scene)
     symbols = np.stack(rows)

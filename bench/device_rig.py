@@ -19,15 +19,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, TypeVar
 
-from aiflow.bench.broker import PrivateBroker
-from aiflow.bench.processes import Child, check_all, stop_all
-from aiflow.cli import toml
-from aiflow.cli.processes import Plan, tier_process, tier_processes
+from aiflow.common import toml
 from aiflow.common.config import Broker
 from aiflow.common.errors import AiflowError
 from aiflow.common.messages import DeviceStats
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.topics import Topics
+from aiflow.rig.broker import PrivateBroker
+from aiflow.rig.child import Child, check_all, stop_all
+from aiflow.rig.tiers import Plan, tier_process, tier_processes
 
 DEVICE: Final = "footprint"
 CAMERA: Final = "street"

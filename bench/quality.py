@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.bench.judge import Answers, Judge
-from aiflow.bench.painters import Painters
 from aiflow.bench.quality_page import Told, draw, table
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.encoder import Encoder
 from aiflow.common.runtime import LiteRtModel, Model, OnnxModel
+from aiflow.rig.render_pool import RenderPool
 from aiflow.street.world import street
 
 SPLITS = ("test", "hard", "heldout")
@@ -42,8 +42,8 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
     """Measure the built-in bundle on `scenes` scenes of each split (2,000 unless given)."""
     count = scenes or 2000
     bundle = Bundle.open("street")
-    with Painters(seed) as painters:
-        samples = {split: paint(bundle, painters, split, seed, count, say) for split in SPLITS}
+    with RenderPool(seed) as renders:
+        samples = {split: paint(bundle, renders, split, seed, count, say) for split in SPLITS}
     models = encoders(bundle)
     main = Encoder(models["onnx_int8"], bundle.input_size, bundle.levels)
     symbols = {split: encode(main, sample.images) for split, sample in samples.items()}
@@ -78,12 +78,12 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
 
 
 def paint(
-    bundle: Bundle, painters: Painters, split: str, seed: int, count: int, say: Say
+    bundle: Bundle, renders: RenderPool, split: str, seed: int, count: int, say: Say
 ) -> Sample:
     """Render a split, and write the references of each scene."""
     say(f"rendering {count} scenes of the split {split}")
     scenes, images = [], []
-    for view in painters.views(split, 0, count):
+    for view in renders.views(split, 0, count):
         images.append(cv2.resize(view.image, bundle.input_size, interpolation=cv2.INTER_AREA))
         scenes.append(view.scene)
     return Sample(np.stack(images), Answers.of(scenes, split, seed))

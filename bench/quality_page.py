@@ -11,8 +11,8 @@ from typing import Any, Final
 import cv2
 
 from aiflow.bench.judge import Answers
-from aiflow.bench.scenes import view
 from aiflow.bench.tables import Goal, goal_table, markdown
+from aiflow.rig.render_pool import view
 from aiflow.street.grammar import parse
 
 SHOWN: Final = 8

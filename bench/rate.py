@@ -32,7 +32,6 @@ from aiflow.bench.coded import (
     send,
 )
 from aiflow.bench.judge import Answers
-from aiflow.bench.painters import Painters
 from aiflow.bench.rate_page import draw, table
 from aiflow.bench.rig import (
     CAMERA_QUALITY,
@@ -54,6 +53,7 @@ from aiflow.bench.search import (
 )
 from aiflow.bench.socket_bytes import SocketBytes
 from aiflow.common.bundle import Bundle
+from aiflow.rig.render_pool import RenderPool
 from aiflow.street.world import street
 
 SCENES: Final = 1000
@@ -65,9 +65,9 @@ def run(
     *, seed: int, plot: Path | None, say: Say, scenes: int | None = None
 ) -> Mapping[str, object]:
     """Measure the built-in bundle on `scenes` scenes (1,000 unless given) and as many frames."""
-    with Painters(seed) as painters:
+    with RenderPool(seed) as renders:
         rig = Rig.load(Bundle.open("street"))
-        figures = measure(rig, painters, Effort.of(scenes or SCENES), seed, say)
+        figures = measure(rig, renders, Effort.of(scenes or SCENES), seed, say)
     say("")
     say(table(figures))
     if plot is not None:
@@ -75,23 +75,23 @@ def run(
     return figures
 
 
-def measure(rig: Rig, painters: Painters, effort: Effort, seed: int, say: Say) -> Figures:
+def measure(rig: Rig, renders: RenderPool, effort: Effort, seed: int, say: Say) -> Figures:
     """All figures. Raises AiflowError."""
     say(f"drawing {effort.searched} test scenes to search on")
     with ThreadPoolExecutor(2) as pool:
-        views = list(painters.views("test", 0, effort.searched))
+        views = list(renders.views("test", 0, effort.searched))
         answers = Answers.of([view.scene for view in views], "test", seed)
         pictures = rig.pictures(views, pool)
         ground = Ground(pictures, answers, rig.judge, pool, effort.screened)
         searched = ground.uncompressed()
         cider = float(searched.cider.mean())
-        found = search_all(rig, painters, effort, ground, cider, say)
+        found = search_all(rig, renders, effort, ground, cider, say)
         ours = [rig.device_encoder.encode(view.image).symbols for view in views]
         curves = {family: [point(one) for one in ways] for family, ways in found.items()}
         curves["aiflow"] = _prefixes(rig, np.stack(ours), ground, cider)
         ways = [way for family in found.values() for way in contenders(family)]
         say(f"measuring {len(ways)} settings and ours on {effort.scenes} scenes")
-        scenes = batches(rig, painters, (views, pictures), effort.scenes, pool)
+        scenes = batches(rig, renders, (views, pictures), effort.scenes, pool)
         passed = go_through(rig, ways, scenes, pool)
     answers = Answers.of(passed.scenes, "test", seed)
     whole = rig.judge.score(passed.whole, answers)
@@ -99,7 +99,7 @@ def measure(rig: Rig, painters: Painters, effort: Effort, seed: int, say: Say) -
     keys = rig.coder.keys(passed.ours)
     key = _key(keys, rig.judge.score(passed.ours, answers))
     say(f"streaming {effort.frames} frames of the live street")
-    stream = _stream(rig, painters, effort)
+    stream = _stream(rig, renders, effort)
     figures = _together(effort, whole, key, stream, baselines, passed, keys)
     figures["by_facts"] = _by_facts(found, searched.fact_f1, key["payload_bytes_mean"])
     return figures | {"curves": curves}
@@ -181,9 +181,9 @@ def _key(keys: Sequence[KeyFrame], scores: Scores) -> Figures:
     }
 
 
-def _stream(rig: Rig, painters: Painters, effort: Effort) -> Figures:
+def _stream(rig: Rig, renders: RenderPool, effort: Effort) -> Figures:
     """The live street, every frame sent; another street is a change of scene like any other."""
-    frames = list(painters.live(FPS, effort.frames, rig.float_encoder.input_size))
+    frames = list(renders.live(FPS, effort.frames, rig.float_encoder.input_size))
     symbols = np.stack([rig.device_encoder.encode(image).symbols for _, image in frames])
     went = rig.coder.stream(rig.coder.keys(symbols))
     return {

@@ -17,12 +17,11 @@ from aiflow.bench.baselines.split import FloatEncoder
 from aiflow.bench.baselines.way import Picture, Trip, Way, send
 from aiflow.bench.coded import Coder
 from aiflow.bench.judge import Judge
-from aiflow.bench.painters import Painters
-from aiflow.bench.scenes import View
 from aiflow.bench.search import Ground, Scored, search
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner
 from aiflow.common.encoder import Encoder
+from aiflow.rig.render_pool import RenderPool, View
 from aiflow.street.scene import Scene
 
 THREADS: Final = 2
@@ -94,12 +93,12 @@ class Passed:
 
 
 def batches(
-    rig: Rig, painters: Painters, first: Batch, count: int, pool: ThreadPoolExecutor
+    rig: Rig, renders: RenderPool, first: Batch, count: int, pool: ThreadPoolExecutor
 ) -> Iterator[Batch]:
     """The batch at hand, then the other test scenes up to `count`."""
     yield first
     drawn = len(first[0])
-    rest = painters.views("test", drawn, count - drawn)
+    rest = renders.views("test", drawn, count - drawn)
     while views := list(islice(rest, _BATCH)):
         yield views, rig.pictures(views, pool)
 
@@ -122,14 +121,14 @@ def go_through(
 
 
 def search_all(
-    rig: Rig, painters: Painters, effort: Effort, ground: Ground, whole: float, say: Say
+    rig: Rig, renders: RenderPool, effort: Effort, ground: Ground, whole: float, say: Say
 ) -> dict[str, list[Scored]]:
     """The settings of every family that were scored on the searched scenes.
 
     `whole` is the mean CIDEr without any loss.
     """
     encoder = rig.float_encoder
-    drawn = painters.views("calibration", 0, effort.calibration)
+    drawn = renders.views("calibration", 0, effort.calibration)
     # Nothing is fitted to pixels: they need not be kept.
     calibration = [replace(Picture.of(view.image, encoder), image=view.image[:0]) for view in drawn]
     families: dict[str, Sequence[Way]] = {

@@ -15,9 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from aiflow.bench.broker import HOST, PrivateBroker
 from aiflow.bench.coded import CAMERA, DEVICE, Sending
-from aiflow.bench.link import Link
 from aiflow.common.config import Broker
 from aiflow.common.errors import AiflowError, BrokerUnreachable
 from aiflow.common.messages import Descriptor
@@ -27,6 +25,8 @@ from aiflow.common.topics import Topics
 from aiflow.common.wire import pack_receipt
 from aiflow.device.config import SendingConfig
 from aiflow.device.voice import Voice
+from aiflow.rig.broker import HOST, PrivateBroker
+from aiflow.rig.link import Link
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 10.0

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from aiflow.bench.painters import Painters, frames_of_a_street
 from aiflow.bench.tables import markdown
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request
@@ -30,6 +29,7 @@ from aiflow.common.messages import Caption, CaptionBytes, Latency, caption_id
 from aiflow.edge.config import TriggerConfig
 from aiflow.edge.examples import Example
 from aiflow.edge.triggers import Triggers
+from aiflow.rig.render_pool import RenderPool, frames_of_a_street
 from aiflow.street.scene import Fact
 
 FPS: Final = 1.0
@@ -138,8 +138,8 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
     encoder, captioner = Encoder.load(bundle), Captioner(bundle, "edge")
     counts = {(case.config.name, *at): Count() for at in SETTINGS for case in CASES}
     alike = {at: Count() for at in SIMILARITIES}
-    with Painters(seed) as painters:
-        frames = painters.live(FPS, streets * per_street, bundle.input_size)
+    with RenderPool(seed) as renders:
+        frames = renders.live(FPS, streets * per_street, bundle.input_size)
         for street in range(streets):
             rows, truths = [], []
             for scene, image in (next(frames) for _ in range(per_street)):

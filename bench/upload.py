@@ -27,13 +27,14 @@ from aiflow.common.encoder import Encoder
 from aiflow.common.messages import Caption, CaptionBytes, Latency
 from aiflow.common.mqtt import Properties, Reason, Session
 from aiflow.common.signals import caught_signals
+from aiflow.common.topics import Topics
 from aiflow.device.camera import Frame, open_camera
 
 _STAMP = struct.Struct(">d")
 """In front of each picture: when it was taken, seconds since 1970."""
 DEVICE = CAMERA = "upload"
 PICTURES = "upload/pictures"
-CAPTIONS = "upload/captions"
+CAPTIONS = Topics().event(DEVICE, CAMERA)
 ANSWER_S = 300.0
 
 
@@ -131,11 +132,7 @@ def _caption(job: Job, waiting: queue.Queue[bytes], session: Session) -> None:
             tier="cloud" if job.role == "cloud" else "edge",
             mode="image",
             bytes=CaptionBytes(embedding=len(payload), uplink=len(payload)),
-            latency_s=Latency(
-                uplink=max(0.0, began - captured_at),
-                decode=now - began,
-                total=now - captured_at,
-            ),
+            latency_s=Latency(decode=now - began, total=now - captured_at),
             bundle=bundle.id,
             late=False,
             sequence=0,

@@ -17,7 +17,7 @@ import typer
 
 from aiflow.cli import install_app
 from aiflow.cli.bundle_app import bundle_app
-from aiflow.cli.enroll_app import enroll_app
+from aiflow.cli.enroll.commands import enroll_app
 from aiflow.cli.homeassistant_app import homeassistant_app
 from aiflow.cli.logs import Format, Level, configure
 from aiflow.cli.trigger_app import trigger_app
@@ -224,21 +224,22 @@ def demo(
         aiflow demo --camera 0 --forever        # a webcam (street knows streets only)
     """
     configure(log_level)
-    from aiflow.bench.link import LinkSpec
-    from aiflow.cli.demo import DemoOptions
-    from aiflow.cli.demo import demo as run_demo
-    from aiflow.cli.stage import StageOptions
+    from aiflow.cli.demo.run import DemoOptions
+    from aiflow.cli.demo.run import demo as run_demo
+    from aiflow.cli.watch import broker_at
+    from aiflow.rig.link import LinkSpec
+    from aiflow.rig.system import SystemOptions
 
-    stage = StageOptions(
+    system = SystemOptions(
         camera=camera,
         fps=fps,
         seed=seed,
         bundle=bundle,
         mode=mode.value,
-        broker_url=broker,
+        broker=None if broker is None else broker_at(broker, None),
         link=LinkSpec.parse(link) if link is not None else None,
     )
-    run_demo(DemoOptions(stage, frames, forever, json_path))
+    run_demo(DemoOptions(system, frames, forever, json_path))
 
 
 @app.command()
@@ -346,8 +347,8 @@ def doctor(
         aiflow doctor device --json | jq '.findings[] | select(.state != "ok")'
     """
     configure(Level.ERROR)  # what the checks try is told by their findings
-    from aiflow.cli.doctor import DoctorOptions
-    from aiflow.cli.doctor import doctor as run_doctor
+    from aiflow.cli.doctor.run import DoctorOptions
+    from aiflow.cli.doctor.run import doctor as run_doctor
 
     sound = run_doctor(DoctorOptions(tier and tier.value, config, as_json))
     return 0 if sound else 1

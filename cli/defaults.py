@@ -14,7 +14,7 @@ from typing import Final, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aiflow.cli import toml
+from aiflow.common import toml
 
 WIDTH: Final = 96
 

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aiflow.cli import toml, units
+from aiflow.cli import units
 from aiflow.cli.defaults import commented
 from aiflow.cloud.config import CloudConfig
+from aiflow.common import toml
 from aiflow.common.config import load
 from aiflow.common.errors import AiflowError, ConfigError
 from aiflow.common.topics import check_name

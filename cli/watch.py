@@ -67,7 +67,7 @@ class WatchOptions:
 
 def watch(options: WatchOptions) -> None:
     """Show captions until interrupted or `count` have been shown. Raises AiflowError."""
-    broker = _broker(options)
+    broker = broker_at(options.broker_url, options.config)
     topics = Topics(broker.prefix)
     device = check_name("device", options.device) if options.device else "+"
     camera = check_name("camera", options.camera) if options.camera else "+"
@@ -119,6 +119,7 @@ class _Seen:
         return False
 
 
-def _broker(options: WatchOptions) -> Broker:
-    broker = load(WatchConfig, options.config, "AIFLOW_").broker
-    return broker if options.broker_url is None else with_address(broker, options.broker_url)
+def broker_at(url: str | None, config: Path | None) -> Broker:
+    """The broker of a configuration file and the environment; at `url`, if there is one."""
+    broker = load(WatchConfig, config, "AIFLOW_").broker
+    return broker if url is None else with_address(broker, url)

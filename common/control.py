@@ -2,7 +2,8 @@
 
     receipt     1|4, 1 byte delay, then 1 to 64 ranges: varint start (the first) or gap (later),
                 varint length - 1
-    refine      1|5, varint sequence, 1 byte layer map (0: deltas cannot be read)
+    refine      1|5, 1 byte layer map, varint sequence
+    key frames  1|5, 1 byte 0
     escalation  1|6, 1 byte trailer length, varint deadline ms, varint epoch ms, device, camera,
                 varint n, n payloads, varint m, m draft tokens; names and payloads have a varint
                 length in front
@@ -46,19 +47,22 @@ TOKEN_LIMIT: Final = 2**31
 _RECEIPT: Final = 4
 _REFINE_ORDER: Final = 5
 _ESCALATION: Final = 6
+_KEY_FRAMES: Final = 0
+"""In the place of a layer map."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefineOrder:
-    """The edge asks for more of a frame: its missing layers.
-
-    With 0 layers it says instead that it cannot read deltas, `sequence` being the newest frame that
-    it knows.
-    """
+    """The edge asks for more of a frame: its missing layers."""
 
     sequence: int
     first_layer: int
     layers: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFrameOrder:
+    """The edge asks for key frames, as it cannot read a delta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,27 +130,25 @@ def unpack_receipt(payload: bytes) -> Receipt:
     return Receipt(ranges, delay_s)
 
 
-def pack_refine_order(order: RefineOrder) -> bytes:
+def pack_refine_order(order: RefineOrder | KeyFrameOrder) -> bytes:
     """Put an order together; PayloadMalformed if its layers fit no layer map."""
-    if order.layers == 0 and order.first_layer == 0:
-        wanted = 0
-    else:
-        wanted = layer_map(order.first_layer, order.layers)
-    return (
-        first_byte(_REFINE_ORDER)
-        + varint(order.sequence, SEQUENCE_LIMIT, "sequence")
-        + bytes([wanted])
-    )
+    if isinstance(order, KeyFrameOrder):
+        return first_byte(_REFINE_ORDER) + bytes([_KEY_FRAMES])
+    wanted = layer_map(order.first_layer, order.layers)
+    sequence = varint(order.sequence, SEQUENCE_LIMIT, "sequence")
+    return first_byte(_REFINE_ORDER) + bytes([wanted]) + sequence
 
 
-def unpack_refine_order(payload: bytes) -> RefineOrder:
+def unpack_refine_order(payload: bytes) -> RefineOrder | KeyFrameOrder:
     """Take an order apart; raises a PayloadError."""
     reader = Reader.of(payload, _REFINE_ORDER, 16, "refine order")
-    sequence = reader.varint(SEQUENCE_LIMIT, "sequence")
     wanted = reader.byte("wanted layers")
-    first_layer, layers = read_layer_map(wanted) if wanted else (0, 0)
+    order: RefineOrder | KeyFrameOrder = KeyFrameOrder()
+    if wanted != _KEY_FRAMES:
+        first_layer, layers = read_layer_map(wanted)
+        order = RefineOrder(reader.varint(SEQUENCE_LIMIT, "sequence"), first_layer, layers)
     reader.end()
-    return RefineOrder(sequence, first_layer, layers)
+    return order
 
 
 def pack_escalation(escalation: Escalation) -> bytes:

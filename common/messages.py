@@ -107,16 +107,11 @@ class CaptionBytes(Message):
 
     embedding: Count = Field(description="payload")
     uplink: Count = Field(description="all bytes of the frame from the device, MQTT included")
-    jpeg: Count | None = Field(default=None, description="the same frame as JPEG, when known")
 
 
 class Latency(Message):
     """Seconds per stage, as far as the publisher has measured them."""
 
-    capture: Seconds | None = None
-    encode: Seconds | None = None
-    compress: Seconds | None = None
-    uplink: Seconds | None = None
     queue: Seconds | None = None
     decode: Seconds | None = None
     cloud: Seconds | None = Field(default=None, description="from request to reply")
@@ -189,7 +184,6 @@ class EdgeStats(Message):
     software: str = Field(max_length=64)
     counters: dict[str, Count] = Field(default_factory=dict)
     values: dict[str, Value] = Field(default_factory=dict)
-    streams: dict[str, dict[str, Value]] = Field(default_factory=dict)
 
 
 def caption_id(device: str, camera: str, epoch_ms: int, sequence: int) -> str:

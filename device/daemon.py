@@ -21,7 +21,7 @@ from aiflow.common.messages import DeviceStats
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session, Will, publish_size
 from aiflow.common.topics import Topics
-from aiflow.common.wire import unpack_receipt, unpack_refine_order
+from aiflow.common.wire import KeyFrameOrder, unpack_receipt, unpack_refine_order
 from aiflow.device.assembly import Assembly, software
 from aiflow.device.capture import Process
 from aiflow.device.config import CameraConfig, DeviceConfig
@@ -222,7 +222,7 @@ class Device:
     def _on_refine(self, camera: str, topic: str, payload: bytes, _: Properties) -> None:
         self._cameras[camera].budget.spend(publish_size(len(topic.encode()), len(payload), qos=1))
         order = unpack_refine_order(payload)
-        if order.layers == 0:
+        if isinstance(order, KeyFrameOrder):
             self._counters.add("aiflow_refine_orders_total", answer="key")
             self._courier.key_frames(camera)
         else:

@@ -24,7 +24,7 @@ from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Handler, Properties, Session, Will
 from aiflow.common.topics import Topics
 from aiflow.common.watchdog import Pulse
-from aiflow.common.wire import RefineOrder, pack_refine_order
+from aiflow.common.wire import KeyFrameOrder, pack_refine_order
 from aiflow.edge.alarms import Alarms
 from aiflow.edge.arrival import Embedding, LocalCaption, Picture, StreamKey
 from aiflow.edge.batcher import Waiting, batcher
@@ -228,11 +228,11 @@ class EdgeNode:
     def local_caption(self, frame: LocalCaption) -> None:
         self._publisher.publish(frame, local_answer(frame))
 
-    def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:
+    def key_frames_wanted(self, stream: StreamKey) -> None:
         self.counters.add("aiflow_key_frames_asked_total")
         self._session.publish(
             self._topics.refine(stream.device, stream.camera),
-            pack_refine_order(RefineOrder(newest, 0, 0)),
+            pack_refine_order(KeyFrameOrder()),
             qos=1,
             expiry_s=ORDER_EXPIRY_S,
         )

@@ -52,8 +52,8 @@ class Next(Protocol):
 
     def local_caption(self, frame: LocalCaption) -> None: ...
 
-    def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:
-        """Deltas cannot be read; `newest` is the newest frame of the stream at hand, 0 if none."""
+    def key_frames_wanted(self, stream: StreamKey) -> None:
+        """Deltas of the stream cannot be read."""
         ...
 
 
@@ -199,7 +199,7 @@ class Receiver:
         now = time.monotonic()
         if now - stream.key_frame_asked_at >= KEY_FRAME_EVERY_S:
             stream.key_frame_asked_at = now
-            self._next.key_frames_wanted(stream.key, max(stream.frames, default=0))
+            self._next.key_frames_wanted(stream.key)
 
 
 def _uplink_bytes(payload: bytes, properties: Properties) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import graphlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TIERS = {"device", "edge", "cloud"}
-# Folders of the package, and which others each may import. cli and bench may import everything.
+# Folders of the package, and which others each may import: tiers < rig < cli, bench.
 MAY_IMPORT = {
     "common": {"common"},
     "device": {"common", "device", "street"},
@@ -24,9 +25,12 @@ MAY_IMPORT = {
     "street": {"common", "street"},
     # Confidence is calibrated on what the device's own encoder gives.
     "training": {"common", "device", "street", "training"},
-    "cli": TIERS | {"client", "common", "cli", "bench", "bundles", "street", "training"},
-    "bench": TIERS | {"common", "cli", "bench", "bundles", "street", "training"},
+    "rig": {"client", "common", "rig", "street"},
+    "cli": TIERS | {"bundles", "cli", "client", "common", "rig", "street", "training"},
+    "bench": TIERS | {"bench", "bundles", "client", "common", "rig", "street", "training"},
 }
+BY_NAME = ("cli/bench_command.py", "bench/registry.py")
+"""The one file that finds a benchmark, and where: by its name."""
 NOT_OURS = {"build", "dist", "runs", "docs", "tests", "__pycache__"}
 
 
@@ -79,9 +83,52 @@ def test_imports_are_absolute_and_allowed(path: Path) -> None:
         parts = module.split(".")
         if len(path.parts) == 1 or parts[0] != "aiflow" or len(parts) == 1:
             continue
+        if (str(path), f"{'/'.join(parts[1:])}.py") == BY_NAME:
+            continue
         if parts[1] in MAY_IMPORT and parts[1] not in MAY_IMPORT[path.parts[0]]:
             wrong.append(f"{path}:{line}: {path.parts[0]} must not import {module}")
     assert not wrong, "\n".join(wrong)
+
+
+def _graph() -> dict[str, set[str]]:
+    """Each file, and the files that it imports; those that it only names for types among them."""
+    files = {str(path) for path in _sources()}
+
+    def file_of(module: str) -> str | None:
+        stem = "/".join(module.split(".")[1:])
+        return next((one for one in (f"{stem}.py", f"{stem}/__init__.py") if one in files), None)
+
+    graph: dict[str, set[str]] = {}
+    for path in _sources():
+        found: set[str | None] = set()
+        for node in ast.walk(ast.parse((ROOT / path).read_bytes())):
+            if isinstance(node, ast.Import):
+                found |= {file_of(name.name) for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                for name in node.names:
+                    found.add(file_of(f"{node.module}.{name.name}") or file_of(node.module))
+        graph[str(path)] = {one for one in found if one is not None}
+    graph[BY_NAME[0]].discard(BY_NAME[1])
+    return graph
+
+
+def test_nothing_reaches_up_by_way_of_others() -> None:
+    graph = _graph()
+    for start in graph:
+        folder, reached, waiting = start.split("/")[0], set[str](), [start]
+        while waiting:
+            found = graph[waiting.pop()] - reached
+            reached |= found
+            waiting += found
+        beyond = {one for one in reached if one.split("/")[0] not in MAY_IMPORT.get(folder, set())}
+        assert folder not in MAY_IMPORT or not {one for one in beyond if "/" in one}, start
+
+
+def test_no_circle_of_files() -> None:
+    try:
+        graphlib.TopologicalSorter(_graph()).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"these import each other: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("path", _sources(), ids=str)

@@ -126,14 +126,11 @@ class Board:
         camera = self._places.camera(caption.device, caption.camera)
         camera.frames += 1
         camera.captioned_at = max(caption.timestamp, camera.captioned_at or 0.0)
-        jpeg, picture = caption.bytes.jpeg, False
-        if camera.synthetic:
-            size = self._jpeg_bytes(caption.timestamp)
-            jpeg, picture = (jpeg, False) if size is None else (size, True)
+        jpeg = self._jpeg_bytes(caption.timestamp) if camera.synthetic else None
         # A frame that waited in an outbox tells how long the network was away, not how fast we are.
         latency_s = None if caption.late else caption.latency_s.total
         self._figures.frame(self._clock(), caption.bytes.uplink, jpeg, latency_s)
-        self._lines.add(caption, jpeg, picture=picture)
+        self._lines.add(caption, jpeg)
 
     def _device(self, name: str, leaf: str, payload: bytes) -> bool:
         if leaf == "stats":

@@ -29,7 +29,7 @@ class Line:
     number: int
     caption: Caption
     jpeg_bytes: int | None
-    picture: bool
+    """Known of synthetic cameras whose picture is kept."""
     drafts: list[Caption] = field(default_factory=list)
     triggers: list[str] = field(default_factory=list)
     uplink_bytes: int = 0
@@ -52,7 +52,7 @@ class Line:
             "uplink": self.uplink_bytes,
             "embedding": caption.bytes.embedding,
             "jpeg": self.jpeg_bytes,
-            "picture": self.picture,
+            "picture": self.jpeg_bytes is not None,
             "latency": caption.latency_s.model_dump(exclude_none=True),
             "drafts": [
                 {"tier": one.tier, "text": one.text, "confidence": one.confidence}
@@ -73,11 +73,10 @@ class Lines:
     def get(self, id_: str) -> Line | None:
         return self._lines.get(id_)
 
-    def add(self, caption: Caption, jpeg_bytes: int | None, *, picture: bool) -> None:
+    def add(self, caption: Caption, jpeg_bytes: int | None) -> None:
         """A frame that has no line yet."""
         self._number += 1
-        uplink = caption.bytes.uplink
-        line = Line(self._number, caption, jpeg_bytes, picture, uplink_bytes=uplink)
+        line = Line(self._number, caption, jpeg_bytes, uplink_bytes=caption.bytes.uplink)
         self._lines[caption.id] = line
         self._changed[caption.id] = None
         if len(self._lines) > MAX_LINES:

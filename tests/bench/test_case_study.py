@@ -12,9 +12,9 @@ from aiflow.bench import case_page, case_runs, case_study
 from aiflow.bench.case_model import projected_s
 from aiflow.bench.case_runs import Seen, observe
 from aiflow.bench.case_study import goals, summary
-from aiflow.bench.link import LinkSpec
 from aiflow.bench.upload import Picture
 from aiflow.common.messages import Caption, CaptionBytes, Latency
+from aiflow.rig.link import LinkSpec
 
 PARTS = {
     "camera": 0.02, "encode": 0.01, "compress": 0.001, "jpeg_code": 0.004, "jpeg_read": 0.005,

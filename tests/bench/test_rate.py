@@ -16,13 +16,13 @@ from aiflow.bench.baselines import features, fitted, images
 from aiflow.bench.baselines.split import FloatEncoder
 from aiflow.bench.coded import Coder
 from aiflow.bench.judge import Judge
-from aiflow.bench.painters import Painters
 from aiflow.bench.rate_page import table
 from aiflow.bench.rig import Effort, Rig
 from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Tables
 from aiflow.common.encoder import Encoder
 from aiflow.common.runtime import OnnxModel
+from aiflow.rig.render_pool import RenderPool
 
 
 class Teller:
@@ -54,8 +54,8 @@ def test_the_figures_have_the_names_that_they_are_known_by(
     rig = Rig(float_encoder, device_encoder, Judge(Teller(), 4), coder)
     effort = Effort(scenes=6, searched=4, screened=2, calibration=6, frames=8)
     said: list[str] = []
-    with Painters(0, workers=1) as painters:
-        figures = rate.measure(rig, painters, effort, 0, said.append)
+    with RenderPool(0, workers=1) as renders:
+        figures = rate.measure(rig, renders, effort, 0, said.append)
     assert figures["scene_entropy_bits"] == pytest.approx(45.91)
     assert figures["uncompressed"].keys() == {"cider", "fact_f1"}
     ours = {"payload_bytes_mean", "body_bits_mean", "socket_bytes_mean", "cider", "fact_f1"}

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from aiflow.bench.broker import PrivateBroker
-from aiflow.cli import toml
-from aiflow.cli.processes import tier_process
+from aiflow.common import toml
 from aiflow.common.bundle import built_in
 from aiflow.common.config import Broker
 from aiflow.common.messages import Caption, CaptionBytes, Descriptor, Latency
 from aiflow.common.mqtt import Session
 from aiflow.common.topics import Topics
+from aiflow.rig.broker import PrivateBroker
+from aiflow.rig.tiers import tier_process
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page

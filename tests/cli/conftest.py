@@ -18,7 +18,6 @@ def _make(
     uplink: int = 40,
     timestamp: float = 1_700_000_000.0,
     device: str = "demo",
-    jpeg: int | None = None,
 ) -> Caption:
     return Caption(
         id=caption_id(device, "street", 1, sequence),
@@ -30,7 +29,7 @@ def _make(
         confidence=0.97,
         tier=tier,
         mode="cascade" if tier == "cloud" else "split",
-        bytes=CaptionBytes(embedding=20, uplink=uplink, jpeg=jpeg),
+        bytes=CaptionBytes(embedding=20, uplink=uplink),
         latency_s=Latency(total=total_s),
         bundle="0" * 64,
         late=False,

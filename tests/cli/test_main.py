@@ -110,7 +110,7 @@ def test_a_tier_imports_no_other_tier(tmp_path: Path) -> None:
             ["doctor", "nonsense"],
             ": 'nonsense' is not one of 'device', 'edge', 'cloud'; see",
         ),
-        (["bench", "nonsense"], "known: quality"),
+        (["bench", "nonsense"], "known: quality, rate"),
         (["device", "--config", "/nowhere.toml"], "config file /nowhere.toml does not exist"),
         (["watch", "--broker", "http://example.org"], "mqtt://"),
         (["watch", "--device", "a/b"], "a/b"),

@@ -26,6 +26,7 @@ from aiflow.common.wire import (
     Context,
     Escalation,
     Header,
+    KeyFrameOrder,
     Kind,
     Local,
     Packet,
@@ -83,7 +84,7 @@ def test_other_messages_are_those_of_the_page(wire_page: dict[str, bytes]) -> No
     assert receipt.delay_s == pytest.approx(0.0205, rel=0.03)
     for name, order in (
         ("refine-order", RefineOrder(300, 1, 1)),
-        ("key-order", RefineOrder(300, 0, 0)),
+        ("key-order", KeyFrameOrder()),
     ):
         assert wire.pack_refine_order(order) == wire_page[name]
         assert wire.unpack_refine_order(wire_page[name]) == order
@@ -347,12 +348,13 @@ def test_broken_receipts(receipt: str, error: type[PayloadError]) -> None:
     "order, error",
     [
         ("15", PayloadTruncated),
-        ("15 01", PayloadTruncated),
-        ("35 01 00", UnknownVersion),
-        ("14 01 00", PayloadMalformed),
-        ("15 01 10", PayloadMalformed),
-        ("15 01 f1", PayloadMalformed),
-        ("15 01 11 00", PayloadMalformed),
+        ("15 11", PayloadTruncated),
+        ("35 11 01", UnknownVersion),
+        ("14 11 01", PayloadMalformed),
+        ("15 10 01", PayloadMalformed),
+        ("15 f1 01", PayloadMalformed),
+        ("15 11 01 00", PayloadMalformed),
+        ("15 00 01", PayloadMalformed),
     ],
 )
 def test_broken_refine_orders(order: str, error: type[PayloadError]) -> None:

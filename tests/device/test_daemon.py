@@ -20,6 +20,7 @@ from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.wire import (
     Context,
+    KeyFrameOrder,
     Kind,
     Packet,
     RefineOrder,
@@ -350,7 +351,7 @@ def test_deltas_refer_to_what_has_a_receipt(
     first, second = watcher.packets()
     assert (second.kind, second.reference) == (Kind.DELTA, first.header)
     # The edge node has been restarted and knows no reference.
-    watcher.says("aiflow/pi/door/refine", pack_refine_order(RefineOrder(0, 0, 0)))
+    watcher.says("aiflow/pi/door/refine", pack_refine_order(KeyFrameOrder()))
     wait_until(lambda: len(watcher.packets()) == 3, "not sent again")
     again = watcher.packets()[2]
     assert (again.kind, again.sequence) == (Kind.KEY, 1)

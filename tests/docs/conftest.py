@@ -16,8 +16,8 @@ from typing import Final
 import pytest
 
 import commands
-from aiflow.bench.broker import PrivateBroker
 from aiflow.common.bundle import built_in
+from aiflow.rig.broker import PrivateBroker
 
 QUICKSTART: Final = "docs/quickstart.md"
 STOP_S: Final = 20.0

@@ -65,7 +65,7 @@ TESTED: Final = (
         "tests/training/test_run.py::bundle",
         "run.make",
     ),
-    (r"aiflow enroll .*", "tests/cli/test_enroll.py", "security.md"),
+    (r"aiflow enroll .*", "tests/cli/enroll/test_run.py", "security.md"),
     (r"aiflow bench quality .*", _BENCH + "quality.py::figures", "quality.run("),
     (
         r"aiflow bench rate .*",

@@ -22,7 +22,7 @@ from aiflow.common.config import Broker
 from aiflow.common.encoder import Encoding, Image
 from aiflow.common.messages import Caption, CloudReply, CloudSeconds, EdgeStats
 from aiflow.common.mqtt import Properties, Session
-from aiflow.common.wire import RefineOrder, unpack_escalation, unpack_receipt, unpack_refine_order
+from aiflow.common.wire import KeyFrameOrder, unpack_escalation, unpack_receipt, unpack_refine_order
 from aiflow.edge.config import EdgeConfig
 from aiflow.edge.eyes import Eyes
 from aiflow.edge.ledger import Ledger
@@ -256,7 +256,7 @@ def test_a_missing_reference_orders_key_frames(
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     _arrive(camera, "embedding", camera.delta(5, 4))
     (order,) = outlet.to("/refine")
-    assert unpack_refine_order(order.payload) == RefineOrder(0, 0, 0)
+    assert unpack_refine_order(order.payload) == KeyFrameOrder()
     assert order.expiry_s == 10
 
 

@@ -49,7 +49,7 @@ class Desk:
         self.frames: list[Embedding] = []
         self.captions: list[LocalCaption] = []
         self.pictures: list[Picture] = []
-        self.wanted: list[tuple[StreamKey, int]] = []
+        self.wanted: list[StreamKey] = []
         self.receiver = Receiver(
             Topics(),
             Coding(bundle_id, bytes.fromhex(bundle_id)[:2], tables),
@@ -78,8 +78,8 @@ class Desk:
     def local_caption(self, frame: LocalCaption) -> None:
         self.captions.append(frame)
 
-    def key_frames_wanted(self, stream: StreamKey, newest: int) -> None:
-        self.wanted.append((stream, newest))
+    def key_frames_wanted(self, stream: StreamKey) -> None:
+        self.wanted.append(stream)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_delta_without_its_reference_asks_for_key_frames(desk: Desk, camera: F
         desk.receive(camera, camera.delta(sequence, 3))
     assert len(desk.frames) == 1
     assert desk.errors("reference") == 3
-    assert desk.wanted == [(camera.stream, 2)]  # one order for all of them
+    assert desk.wanted == [camera.stream]  # one order for all of them
     desk.receive(camera, camera.key_frame(4))
     assert desk.frames[1].key == camera.key(4)
 

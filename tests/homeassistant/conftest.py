@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from aiflow.bench.processes import Child
+from aiflow.rig.child import Child
 
 VENV = "HOMEASSISTANT_VENV"
 PATIENCE_S = 60.0

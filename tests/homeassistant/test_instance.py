@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aiflow.bench.broker import PrivateBroker
-from aiflow.bench.processes import stop_all
 from aiflow.cli.main import run
-from aiflow.cli.processes import Plan, tier_process, tier_processes
 from aiflow.common.bundle import built_in
 from aiflow.common.config import Broker
 from aiflow.common.messages import Caption
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.device.entities import PLATFORMS, describe
+from aiflow.rig.broker import PrivateBroker
+from aiflow.rig.child import stop_all
+from aiflow.rig.tiers import Plan, tier_process, tier_processes
 
 if TYPE_CHECKING:
     from tests.homeassistant.conftest import Instance

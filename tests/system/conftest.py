@@ -15,15 +15,15 @@ from typing import Self
 
 import pytest
 
-from aiflow.bench.broker import PrivateBroker
-from aiflow.bench.link import Link
-from aiflow.bench.processes import Child
-from aiflow.cli.processes import Plan, tier_processes
 from aiflow.common.bundle import built_in
 from aiflow.common.config import Broker
 from aiflow.common.messages import Caption, EdgeStats, caption_id
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.topics import Topics
+from aiflow.rig.broker import PrivateBroker
+from aiflow.rig.child import Child
+from aiflow.rig.link import Link
+from aiflow.rig.tiers import Plan, tier_processes
 
 START_S = 30.0
 

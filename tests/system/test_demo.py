@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from aiflow.bench.broker import PrivateBroker
 from aiflow.common.config import Broker
 from aiflow.common.mqtt import Properties, Session
+from aiflow.rig.broker import PrivateBroker
 
 DEMO = (sys.executable, "-P", "-m", "aiflow", "demo")
 
@@ -24,6 +24,7 @@ class Demo:
 
     def __init__(self, *options: str) -> None:
         self.began = time.monotonic()
+        self.guards: list[int] = []
         # Who runs the tests in the background has SIGINT ignored, and children inherit that.
         command = ["env", "--default-signal=INT", *DEMO, *options]
         self.process = subprocess.Popen(
@@ -38,13 +39,16 @@ class Demo:
                 yield line
 
     def children(self) -> dict[str, int]:
-        """Process ids of the broker and the tiers."""
+        """Process ids of the broker and the tiers; `guards` gets the others."""
         found = {}
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             for pid in (task / "children").read_text().split():
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                name = words[words.index("aiflow") + 1] if "aiflow" in words else "broker"
-                found[name] = int(pid)
+                if words[0] == "sh":
+                    self.guards.append(int(pid))
+                else:
+                    name = words[words.index("aiflow") + 1] if "aiflow" in words else "broker"
+                    found[name] = int(pid)
         return found
 
     def end(self, number: signal.Signals | None = None) -> tuple[int, str, str]:
@@ -136,6 +140,19 @@ def test_a_signal_ends_it_and_all_that_it_started(
     assert (returned, err.strip()) == (status, "")
     assert time.monotonic() - began < 6.0
     assert all(gone(pid) for pid in children.values())
+
+
+def test_killed_it_leaves_nothing_behind(demos: list[Demo]) -> None:
+    demo = Demo("--frames", "1000")
+    demos.append(demo)
+    next(demo.rows())
+    pids = [*demo.children().values(), *demo.guards]
+    assert len(pids) == 2 * len(("broker", "device", "edge", "cloud"))
+    demo.end(signal.SIGKILL)
+    deadline = time.monotonic() + 60.0
+    while not all(map(gone, pids)):
+        assert time.monotonic() < deadline, "a process outlives the demo"
+        time.sleep(0.05)
 
 
 def test_forever_ends_by_ctrl_c_with_its_summary(tmp_path: Path, demos: list[Demo]) -> None:

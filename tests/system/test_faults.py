@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.system.conftest import START_S, wait_until
 
-from aiflow.cli import toml
-from aiflow.cli.processes import tier_process
+from aiflow.common import toml
 from aiflow.common.bundle import Bundle
+from aiflow.rig.tiers import tier_process
 
 if TYPE_CHECKING:
     from tests.system.conftest import System

@@ -33,16 +33,16 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 pytest.importorskip("cryptography", reason="needs the extra enroll")
 
-from aiflow.bench.broker import find_mosquitto
-from aiflow.bench.processes import Child, stop_all
-from aiflow.cli import toml
-from aiflow.cli.certificates import Signer
+from aiflow.cli.enroll.certificates import Signer
 from aiflow.cli.main import run
+from aiflow.common import toml
 from aiflow.common.config import Broker
 from aiflow.common.errors import BrokerRefused
 from aiflow.common.messages import Caption
 from aiflow.common.mqtt import Properties, Reason, Session
 from aiflow.common.wire import MAX_IMAGE_BYTES
+from aiflow.rig.broker import find_mosquitto
+from aiflow.rig.child import Child, stop_all
 
 PATIENCE_S = 60.0
 SILENCE_S = 0.5

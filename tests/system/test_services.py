@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aiflow.bench.processes import Child
 from aiflow.cli import units
+from aiflow.rig.child import Child
 
 if TYPE_CHECKING:
     from tests.system.conftest import System

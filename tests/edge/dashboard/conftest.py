@@ -20,7 +20,6 @@ def make_caption(
     mode: Mode = "split",
     update: bool = False,
     uplink: int = 30,
-    jpeg: int | None = None,
     total_s: float = 0.02,
     late: bool = False,
 ) -> Caption:
@@ -34,7 +33,7 @@ def make_caption(
         confidence=0.9,
         tier=tier,
         mode=mode,
-        bytes=CaptionBytes(embedding=uplink - 10, uplink=uplink, jpeg=jpeg),
+        bytes=CaptionBytes(embedding=uplink - 10, uplink=uplink),
         latency_s=Latency(queue=0.001, decode=0.01, total=total_s),
         bundle="0" * 64,
         late=late,

@@ -1,0 +1,1 @@
+"""`aiflow demo`: the whole system on this machine."""

@@ -1,0 +1,1 @@
+"""`aiflow doctor`: what is wrong with a tier, and what to do about it."""
