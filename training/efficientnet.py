@@ -148,7 +148,8 @@ def with_imagenet_weights() -> EfficientNetLite0:
     """The trained network, for inference. Raises RuntimeUnavailable without its weights."""
     network = EfficientNetLite0()
     network.load_state_dict({_ours(name): value for name, value in _weights().items()})
-    return network.eval().to(memory_format=torch.channels_last)
+    network.eval().to(memory_format=torch.channels_last)
+    return network
 
 
 def _weights() -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""One training loop for every stage: schedule, clipping, progress, and checkpoints to resume from."""
+"""One training loop for every stage: schedule, clipping, progress, checkpoints to resume from."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from aiflow.common.errors import ConfigError
 from aiflow.common.greedy import END
-from aiflow.street.sensor import expose
+from aiflow.street.sensor import expose, sample_condition
 from aiflow.training.text import SPECIAL
 
 Split = Literal["train", "dev", "test"]
@@ -57,7 +57,7 @@ class Photo:
 def words(caption: str) -> tuple[str, ...]:
     """A caption as the models see it: lower case, no punctuation, `dog's` as `dog 's`."""
     plain = re.sub(r"[^a-z0-9' ]", " ", caption.lower().replace("\u2019", "'").replace("-", " "))
-    return tuple(word for word in plain.replace("'s ", " 's ").split() if word.strip("'"))
+    return tuple(word for word in plain.replace("'s", " 's").split() if word.strip("'"))
 
 
 def load(folder: Path) -> dict[Split, list[Photo]]:
@@ -238,3 +238,31 @@ def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     pixels = (pixels - 128) * rng.uniform(0.75, 1.25) + 128
     coloured: NDArray[np.uint8] = pixels.clip(0, 255).astype(np.uint8)
     return coloured
+
+
+def two_frames(
+    image: NDArray[np.uint8], other: NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Two frames of a stream that a camera at the photo's place might give.
+
+    Noise and exposure change always; sometimes the camera moves a little, or a thing, cut from
+    another photo, passes.
+    """
+    before = after = image
+    kind = rng.random()
+    if kind < 0.25:
+        shift = np.array([[1, 0, rng.integers(-14, 15)], [0, 1, rng.integers(-6, 7)]], np.float32)
+        after = cv2.warpAffine(image, shift, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT)  # type: ignore[assignment]
+    elif kind < 0.5:
+        rows, columns = rng.integers(40, 120, 2)
+        top, left = (
+            rng.integers(0, image.shape[0] - rows),
+            rng.integers(0, image.shape[1] - columns),
+        )
+        after = image.copy()
+        after[top : top + rows, left : left + columns] = other[
+            top : top + rows, left : left + columns
+        ]
+    condition = sample_condition(rng)
+    nearly = condition.towards(sample_condition(rng), 0.05)
+    return expose(before, rng, "normal", condition), expose(after, rng, "normal", nearly)
