@@ -122,6 +122,18 @@ def test_what_is_wrong_with_the_brokers_certificate(
     assert "aiflow enroll broker" in what_next
 
 
+def test_without_cryptography_a_sentence_says_what_was_not_looked_at(
+    serve: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_broker.importlib.util, "find_spec", lambda _name: None)
+    found = list(broker_findings(TierSettings("device", broker=serve())))
+    assert [(one.check, one.state) for one in found] == [
+        ("certificate", State.WARNING),
+        ("broker", State.OK),
+    ]
+    assert "cryptography is not installed" in found[0].seen
+
+
 def certify(authority: Path, path: Path, name: str) -> Path:
     """Make PATH.crt and PATH.key, good until yesterday."""
     issuer = x509.load_pem_x509_certificate((authority / "ca.crt").read_bytes())
