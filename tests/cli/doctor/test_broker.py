@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -125,7 +126,7 @@ def test_what_is_wrong_with_the_brokers_certificate(
 def test_without_cryptography_a_sentence_says_what_was_not_looked_at(
     serve: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(of_broker.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     found = list(broker_findings(TierSettings("device", broker=serve())))
     assert [(one.check, one.state) for one in found] == [
         ("certificate", State.WARNING),
