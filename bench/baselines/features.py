@@ -52,7 +52,8 @@ class FeatureWay:
         top = 2**self.bits - 1
         levels = np.clip(np.rint((features - self.low) / self.step), 0, top).astype(np.uint8)
         planes = np.moveaxis(levels, -1, 0)
-        return zstandard.ZstdCompressor(level=_LEVEL).compress(planes.tobytes())
+        data: bytes = zstandard.ZstdCompressor(level=_LEVEL).compress(planes.tobytes())
+        return data
 
     def decode(self, data: bytes, shape: tuple[int, ...]) -> NDArray[np.float32]:
         raw = zstandard.ZstdDecompressor().decompress(data)

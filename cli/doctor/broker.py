@@ -1,9 +1,12 @@
 """Does the broker let us in? And until when are the certificates good."""
 
+# ruff: noqa: PLC0415 - cryptography comes with an extra, and only for brokers with TLS
+
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import importlib.util
 import secrets
 import socket
 import ssl
@@ -12,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from aiflow.cli.doctor.certificates import until, until_of_file
 from aiflow.cli.doctor.finding import Finding, failed, ok, warning
 from aiflow.cli.doctor.settings import TierSettings
 from aiflow.common.config import Broker
@@ -119,6 +121,13 @@ def _login(broker: Broker) -> str:
 def _certificate_findings(broker: Broker) -> Iterator[Finding]:
     if broker.ca_file is None:
         return
+    if importlib.util.find_spec("cryptography") is None:
+        yield warning(
+            "certificate",
+            "until when certificates are good was not looked at: cryptography is not installed",
+            "pip install 'aiflow-edge[enroll]', and ask again",
+        )
+        return
     for what, path in (("ca_file", broker.ca_file), ("cert_file", broker.cert_file)):
         if path is not None:
             yield _file_finding(what, path)
@@ -128,6 +137,8 @@ def _certificate_findings(broker: Broker) -> Iterator[Finding]:
 
 
 def _file_finding(what: str, path: Path) -> Finding:
+    from aiflow.cli.doctor.certificates import until_of_file
+
     try:
         return _judged(f"{what} {path}", until_of_file(path), "renew it: aiflow enroll")
     except ConfigError as error:
@@ -146,6 +157,8 @@ def _judged(what: str, end: dt.datetime, what_next: str) -> Finding:
 
 def _end_of_brokers(broker: Broker) -> dt.datetime | None:
     """None where no handshake comes about; the login says why."""
+    from aiflow.cli.doctor.certificates import until
+
     with contextlib.suppress(OSError, ConfigError, ValueError):
         tls = Credentials.read(broker).tls
         with socket.create_connection((broker.host, broker.port), CONNECT_S) as plain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -120,6 +121,18 @@ def test_what_is_wrong_with_the_brokers_certificate(
     seen, what_next = said(ended)
     assert "certificate has expired" in seen
     assert "aiflow enroll broker" in what_next
+
+
+def test_without_cryptography_a_sentence_says_what_was_not_looked_at(
+    serve: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    found = list(broker_findings(TierSettings("device", broker=serve())))
+    assert [(one.check, one.state) for one in found] == [
+        ("certificate", State.WARNING),
+        ("broker", State.OK),
+    ]
+    assert "cryptography is not installed" in found[0].seen
 
 
 def certify(authority: Path, path: Path, name: str) -> Path:
