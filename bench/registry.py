@@ -37,6 +37,8 @@ class Benchmark:
     name: str
     summary: str
     module: str
+    of_photos: bool = False
+    """Its `run` also takes `data`, the folder of photos with captions, or None."""
 
     def load(self) -> Run:
         """Its `run`; ConfigError when it needs a package that is not installed."""
@@ -61,6 +63,12 @@ BENCHMARKS: Final = (
         "rate",
         "bytes against the quality of captions: ours, image codecs, features, merged tokens",
         "aiflow.bench.rate",
+    ),
+    Benchmark(
+        "photos",
+        "captions of real photos, by tier, against people's; bytes against image codecs",
+        "aiflow.bench.photos",
+        of_photos=True,
     ),
     Benchmark(
         "cooperation",
