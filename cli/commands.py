@@ -192,9 +192,10 @@ def demo(
         str | None,
         typer.Option(metavar="URL", help="Your broker (mqtt://host:port), not a private one."),
     ] = None,
-    bundle: Annotated[str, typer.Option(metavar="NAME", help="A built-in bundle, or a path.")] = (
-        "street"
-    ),
+    bundle: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A bundle's name or path; unset, as the camera needs."),
+    ] = None,
     mode: Annotated[
         DemoMode,
         typer.Option(

@@ -41,7 +41,7 @@ def run(config: DeviceConfig, launches: Launches) -> None:
             signals.put(0)
 
         cv2.setNumThreads(1)  # a picture is small: more threads would only wait for each other
-        bundle = Bundle.open(config.bundle)
+        bundle = Bundle.open(config.bundle_name)
         encoder = Encoder.load(bundle, config.runtime, config.threads, config.provider)
         counters = Counters()
         with (

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from aiflow.common.codec import Tables
 from aiflow.common.errors import PayloadError
 from aiflow.common.mean import Mean
 from aiflow.common.messages import CloudReply
@@ -85,7 +84,6 @@ class Escalations:
         self,
         outlet: Outlet,
         pool: Pool,
-        tables: Tables,
         timers: Timers,
         on_answer: OnAnswer,
         counters: Counters,
@@ -93,7 +91,6 @@ class Escalations:
     ) -> None:
         self._outlet = outlet
         self._pool = pool
-        self._tables = tables
         self._timers = timers
         self._on_answer = on_answer
         self._counters = counters
@@ -122,7 +119,7 @@ class Escalations:
 
     def ask(self, frame: EmbeddingFrame, draft: tuple[int, ...], stages: EdgeSeconds) -> None:
         """Send the payloads that the device keeps of a frame, and the draft, to the pool."""
-        payloads, draft = _standing_alone(frame, self._tables), draft[:MAX_DRAFT_TOKENS]
+        payloads, draft = _standing_alone(frame), draft[:MAX_DRAFT_TOKENS]
         question = Question(frame, payloads, draft, stages, self._clock())
         with self._lock:
             self._asked.append(question.asked_at)
@@ -237,12 +234,12 @@ class Escalations:
         return question.correlation in self._pending and question.attempt == attempt
 
 
-def _standing_alone(frame: EmbeddingFrame, tables: Tables) -> tuple[bytes, ...]:
+def _standing_alone(frame: EmbeddingFrame) -> tuple[bytes, ...]:
     """Payloads that yield a frame without any other: those that its device keeps of it.
 
     They are the original ones; only in the place of a delta is the key payload of the frame.
     """
     first, *refinements = frame.payloads
     if first[0] & 0x0F == Kind.DELTA:
-        first = key_payload(frame.header, frame.decoded.own, tables, frame.context)
+        first = key_payload(frame.header, frame.decoded.own, frame.coding.tables, frame.context)
     return (first, *refinements)

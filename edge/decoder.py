@@ -8,7 +8,7 @@ Runs on the decoding thread. What it publishes and asks goes through the leaves 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiflow.common.captioner import Draft, Request, WritesCaptions
 from aiflow.common.mean import Mean
@@ -27,14 +27,15 @@ class Decoder:
     def __init__(
         self,
         captions: WritesCaptions,
-        judgement: Judgement,
+        judgements: Mapping[str, Judgement],
         publisher: Publisher,
         escalations: Escalations,
         refinements: DeviceQuestions,
         counters: Counters,
     ) -> None:
+        """`judgements` are by the bundle's id."""
         self._captions = captions
-        self._judgement = judgement
+        self._judgements = judgements
         self._refinements = refinements
         self._publisher = publisher
         self._escalations = escalations
@@ -49,7 +50,9 @@ class Decoder:
         Whatever the captioner raises passes through; nothing is published then.
         """
         began = time.monotonic()
-        drafts = self._captions.caption([Request(frame.decoded.symbols) for frame in batch])
+        drafts = self._captions.caption(
+            [Request(frame.decoded.symbols, bundle=frame.coding.bundle_id) for frame in batch]
+        )
         decode_s = time.monotonic() - began
         self._counters.add("aiflow_batches_total")
         self._counters.add("aiflow_decoded_total", len(batch))
@@ -65,13 +68,14 @@ class Decoder:
         return self._delay_s.known()
 
     def _decide(self, frame: EmbeddingFrame, confidence: float) -> Decision:
+        judgement = self._judgements[frame.coding.bundle_id]
         return decide(
             confidence,
             len(frame.payloads),
-            self._judgement.limits,
+            judgement.limits,
             self._escalations.state(),
             device=self._refinements.state(frame),
-            repairs=self._judgement.repairs,
+            repairs=judgement.repairs,
             cloud_allowed=frame.cloud,
         )
 

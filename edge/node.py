@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -57,13 +57,16 @@ class EdgeNode:
     def __init__(
         self,
         config: EdgeConfig,
-        coding: BundleCoding,
-        judgement: Judgement,
+        codings: Sequence[BundleCoding],
+        judgements: Mapping[str, Judgement],
         captions: WritesCaptions,
         image_encoder: ImageEncoder,
         ledger: Ledger,
     ) -> None:
-        """Raises ConfigError when the file of a key, certificate or example cannot be used."""
+        """`codings` are of the node's bundles, `judgements` by their ids.
+
+        Raises ConfigError when the file of a key, certificate or example cannot be used.
+        """
         self._config = config
         self._image_encoder = image_encoder
         self._topics = topics = Topics(config.broker.prefix)
@@ -87,10 +90,9 @@ class EdgeNode:
             delay_s=lambda: self._decoder.delay_s,
         )
         keys = {device: read_key(device, path) for device, path in config.device_keys.items()}
-        self._streams = Streams(coding.bundle_id, keys, max_streams=config.max_streams)
+        self._streams = Streams(codings, keys, max_streams=config.max_streams)
         self._receiver = Receiver(
             topics,
-            coding,
             self._streams,
             custody,
             self,
@@ -100,11 +102,10 @@ class EdgeNode:
         self._publisher = Publisher(
             session,
             topics,
-            coding.bundle_id,
             custody,
             ledger.newest(),
             counters,
-            Triggers(config.trigger, examples=read_examples(config, coding.bundle_id)),
+            Triggers(config.trigger, examples=read_examples(config, judgements)),
         )
         pool = Pool(
             topics.cloud_request(config.pool),
@@ -114,17 +115,16 @@ class EdgeNode:
         self._escalations = Escalations(
             session,
             pool,
-            coding.tables,
             self._timers,
             self._answered,
             counters,
         )
         self._decoder = Decoder(
             captions,
-            judgement,
+            judgements,
             self._publisher,
             self._escalations,
-            DeviceQuestions(session, topics, coding.tables.layers),
+            DeviceQuestions(session, topics),
             counters,
         )
         self._decoding = Pulse()

@@ -79,7 +79,6 @@ class Receiver:
     def __init__(
         self,
         topics: Topics,
-        coding: BundleCoding,
         streams: Streams,
         custody: Custody,
         onward: Next,
@@ -88,8 +87,6 @@ class Receiver:
         late_after_s: float,
     ) -> None:
         self._topics = topics
-        self._tag = coding.tag
-        self._tables = coding.tables
         self._streams = streams
         self._custody = custody
         self._next = onward
@@ -133,15 +130,15 @@ class Receiver:
             return
         try:
             packet = unpack(payload, stream.context, stream.references())
-            stream.require_our_bundle()
-            require_bundle(packet, self._tag)
-            self._take(stream, packet, coming)
+            coding = stream.known_coding()
+            require_bundle(packet, coding.tag)
+            self._take(stream, coding, packet, coming)
         except PayloadError as error:
             self._faults.record(error.reason, f"{device}/{camera}: {error}")
             if isinstance(error, ReferenceMissing):
                 self._want_key_frames(stream)
 
-    def _take(self, stream: Stream, packet: Packet, coming: _Coming) -> None:
+    def _take(self, stream: Stream, coding: BundleCoding, packet: Packet, coming: _Coming) -> None:
         key = FrameKey(stream.key, packet.sequence)
         # More layers of a frame come after its caption; custody of it is settled by then.
         refined = packet.kind is Kind.REFINE
@@ -149,10 +146,10 @@ class Receiver:
             # A restart has made us forget what was captioned, but its device may refer to it.
             if packet.kind in DECODED and packet.sequence not in stream.frames:
                 with contextlib.suppress(PayloadError):  # it is counted already, as a duplicate
-                    stream.take(packet, coming.payload, self._tables)
+                    stream.take(packet, coming.payload, coding.tables)
             return
         try:
-            self._hand_on(stream, key, packet, coming)
+            self._hand_on(stream, coding, key, packet, coming)
         except PayloadError as error:
             if isinstance(error, PayloadMalformed) and packet.kind in WHOLE:
                 # Genuine and whole, but nonsense: it would be no better the next time.
@@ -161,7 +158,9 @@ class Receiver:
                 self._custody.release(key)
             raise
 
-    def _hand_on(self, stream: Stream, key: FrameKey, packet: Packet, coming: _Coming) -> None:
+    def _hand_on(
+        self, stream: Stream, coding: BundleCoding, key: FrameKey, packet: Packet, coming: _Coming
+    ) -> None:
         captured_s = (stream.key.epoch_ms + packet.captured_ms) / 1000
         received_s = time.time()
         known = ReceivedFrame(
@@ -171,6 +170,7 @@ class Receiver:
             received_s=received_s,
             received_at=coming.received_at,
             late=received_s - captured_s > self._late_after_s,
+            coding=coding,
             uplink_bytes=coming.uplink_bytes,
         ).known()
         if packet.kind is Kind.LOCAL:
@@ -182,7 +182,7 @@ class Receiver:
                 PictureFrame(**known, jpeg=packet.body, header=header, context=context)
             )
             return
-        frame = stream.take(packet, coming.payload, self._tables)
+        frame = stream.take(packet, coming.payload, coding.tables)
         self._next.embedding(
             EmbeddingFrame(
                 **known,

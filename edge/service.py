@@ -6,10 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-
-from aiflow.common.bundle import Bundle, BundleCoding
-from aiflow.common.captioner import Captioner, Request
+from aiflow.common.bundle import Bundle, BundleCoding, open_bundles
+from aiflow.common.captioner import warm_captioners
 from aiflow.common.encoder import Encoder
 from aiflow.common.errors import ConfigError
 from aiflow.common.exposition import exposed
@@ -36,23 +34,22 @@ def run(config: EdgeConfig) -> None:
     """
     token = read_token(config.dashboard)
     with caught_signals() as signals:
-        bundle = Bundle.open(config.bundle)
-        captions = Captioner(bundle, "edge", config.threads)
-        # The first run of a model is the slowest; better now than with somebody's first frame.
-        captions.caption([Request(np.zeros((bundle.tokens, bundle.dims), np.uint8))])
+        bundles = {bundle.id: bundle for bundle in open_bundles(config.bundle)}
+        captions = warm_captioners(bundles.values(), "edge", config.threads)
         image_encoder = ImageEncoder(
-            lambda: Encoder.load(bundle, threads=config.threads), bundle.tables
+            lambda bundle_id: Encoder.load(bundles[bundle_id], threads=config.threads)
         )
-        coding = BundleCoding(bundle.id, bundle.tag, bundle.tables)
+        codings = [BundleCoding.of(bundle) for bundle in bundles.values()]
+        judgements = {bundle.id: _judgement(config, bundle) for bundle in bundles.values()}
+        ids = ", ".join(bundles)
         with (
             Ledger(ledger_path(config)) as ledger,
-            EdgeNode(
-                config, coding, _judgement(config, bundle), captions, image_encoder, ledger
-            ) as node,
+            EdgeNode(config, codings, judgements, captions, image_encoder, ledger) as node,
             _dashboard(config, token, node),
-            exposed(config.metrics, bundle.id, node.counters, node.readings),
+            exposed(config.metrics, ids, node.counters, node.readings),
         ):
-            log.info("edge node %s decodes bundle %s", config.node, bundle.id[:12])
+            names = ", ".join(f"{b.manifest.name} ({b.id[:12]})" for b in bundles.values())
+            log.info("edge node %s decodes %s", config.node, names)
             notifier = Notifier.from_environment()
             notifier.ready(node.status())
             Watchdog(node, notifier).wait(signals)

@@ -36,7 +36,6 @@ class Desk:
                 "aiflow/edge/edge1/reply",
                 LEASE_S,
             ),
-            tables,
             self.timers,
             lambda *answer: self.answers.append(answer),
             self.counters,

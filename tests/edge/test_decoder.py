@@ -47,7 +47,7 @@ class Desk:
         self.counters = Counters()
         timers = Timers()
         custody = Custody(ledger, lambda *_: True, timers, self.counters, receipt_every_s=0.5)
-        self.publisher = Publisher(outlet, Topics(), bundle_id, custody, {}, self.counters)
+        self.publisher = Publisher(outlet, Topics(), custody, {}, self.counters)
         self.escalations = Escalations(
             outlet,
             Pool(
@@ -55,7 +55,6 @@ class Desk:
                 "aiflow/edge/edge1/reply",
                 2.0,
             ),
-            tables,
             timers,
             self._answered,
             self.counters,
@@ -63,10 +62,10 @@ class Desk:
         limits = AskLimits(threshold=0.8, per_minute=10, max_pending=4, refines_per_minute=refines)
         self.decoder = Decoder(
             captions,
-            Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5})),
+            {bundle_id: Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5}))},
             self.publisher,
             self.escalations,
-            DeviceQuestions(outlet, Topics(), tables.layers),
+            DeviceQuestions(outlet, Topics()),
             self.counters,
         )
 

@@ -56,7 +56,7 @@ def judged(config: EdgeConfig) -> Judgement:
 
 
 def blind() -> ImageEncoder:
-    return ImageEncoder(BlindEncoder, Tables.uniform(6, 3, 5, layers=(4, 6)))
+    return ImageEncoder(lambda _bundle: BlindEncoder())
 
 
 class Client:
@@ -116,7 +116,14 @@ class World:
             {"broker": {"port": self.broker.port}, "cloud_deadline_s": 0.3} | settings
         )
         ledger = self.stack.enter_context(Ledger(self._ledger))
-        node = EdgeNode(config, self._coding, judged(config), self.captions, blind(), ledger)
+        node = EdgeNode(
+            config,
+            [self._coding],
+            {self._coding.bundle_id: judged(config)},
+            self.captions,
+            blind(),
+            ledger,
+        )
         return self.stack.enter_context(node)
 
 
@@ -172,7 +179,14 @@ def unplugged(
     monkeypatch.setattr("aiflow.edge.node.Session", FakeSession)
     with (
         Ledger(tmp_path / "ledger.sqlite") as ledger,
-        EdgeNode(EdgeConfig(), coding, judged(EdgeConfig()), captions, blind(), ledger) as node,
+        EdgeNode(
+            EdgeConfig(),
+            [coding],
+            {coding.bundle_id: judged(EdgeConfig())},
+            captions,
+            blind(),
+            ledger,
+        ) as node,
     ):
         yield node
 
@@ -435,10 +449,10 @@ class ToyCaptions:
 
 bundle = SimpleNamespace(
     id="ab" * 32, tag=b"\\xab\\xab", tables=Tables.uniform(6, 3, 5, layers=(4, 6)),
-    tokens=6, dims=3, layers=(4, 6), manifest=SimpleNamespace(escalate_below=0.5, figures={}),
+    tokens=6, dims=3, layers=(4, 6), manifest=SimpleNamespace(name='toy', escalate_below=0.5, figures={}),
 )
-service.Bundle = SimpleNamespace(open=lambda name: bundle)
-service.Captioner = ToyCaptions
+service.open_bundles = lambda name: (bundle,)
+service.warm_captioners = lambda bundles, tier, threads: ToyCaptions()
 service.run(load(EdgeConfig, Path(sys.argv[1])))
 """
 

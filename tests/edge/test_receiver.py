@@ -53,8 +53,11 @@ class Desk:
         self.wanted: list[StreamKey] = []
         self.receiver = Receiver(
             Topics(),
-            BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], tables),
-            Streams(bundle_id, {"signer": KEY}, max_streams=8),
+            Streams(
+                [BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], tables)],
+                {"signer": KEY},
+                max_streams=8,
+            ),
             self.custody,
             self,
             self.counters,
