@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,16 +10,13 @@ from typing import Final
 from pydantic import Field
 
 from aiflow.cli.address import with_address
-from aiflow.cli.listener import Listener
 from aiflow.cli.logs import Level, configure
 from aiflow.cli.screen import WATCH_HEAD, Screen
+from aiflow.client import Captions
 from aiflow.common.config import Broker, Section, load
 from aiflow.common.messages import Caption
-from aiflow.common.topics import Topics, check_name
 
-CONNECT_S: Final = 5.0
 _TICK_S: Final = 0.5
-_REMEMBERED: Final = 1024
 
 
 class WatchConfig(Section):
@@ -68,55 +64,33 @@ class WatchOptions:
 def watch(options: WatchOptions) -> None:
     """Show captions until interrupted or `count` have been shown. Raises AiflowError."""
     broker = broker_at(options.broker_url, options.config)
-    topics = Topics(broker.prefix)
-    device = check_name("device", options.device) if options.device else "+"
-    camera = check_name("camera", options.camera) if options.camera else "+"
     screen = Screen(sys.stdout)
-    # `caption` is retained: the latest of each camera comes at once. `event` has all of them.
-    leaves = ("event",) if options.events else ("caption", "event")
-    filters = [f"{topics.prefix}/{device}/{camera}/{leaf}" for leaf in leaves]
     configure(Level.ERROR)  # why the first connection fails is told by the error itself
-    with Listener(broker, *filters) as listener:
-        listener.session.wait_connected(CONNECT_S)
+    captions = Captions(
+        broker, device=options.device, camera=options.camera, latest=not options.events
+    )
+    with captions:
         configure(options.log_level)
         if not options.as_json:
             screen.line(WATCH_HEAD)
-        _show(listener, screen, options)
+        _show(captions, screen, options)
 
 
-def _show(listener: Listener, screen: Screen, options: WatchOptions) -> None:
-    seen = _Seen(_REMEMBERED)
+def _show(captions: Captions, screen: Screen, options: WatchOptions) -> None:
     shown = dropped = 0
     while not options.count or shown < options.count:
-        caption = listener.next(_TICK_S)
-        if listener.dropped > dropped:
-            missed, dropped = listener.dropped - dropped, listener.dropped
+        caption = captions.next(_TICK_S)
+        missed = captions.skipped.get("too_slow", 0) - dropped
+        if missed:
+            dropped += missed
             sys.stderr.write(f"aiflow watch: {missed} captions came faster than they were shown\n")
-        if caption is None or caption not in options.wanted or seen.before(caption):
+        if caption is None or caption not in options.wanted:
             continue
         if options.as_json:
             screen.line(caption.to_json().decode())
         else:
             screen.dated(caption)
         shown += 1
-
-
-class _Seen:
-    """The last captions shown, since most come both as `event` and as retained `caption`."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._keys: OrderedDict[tuple[str, str, str], None] = OrderedDict()
-
-    def before(self, caption: Caption) -> bool:
-        """Was it shown already? Remembers it."""
-        key = (caption.id, caption.type, caption.text)
-        if key in self._keys:
-            return True
-        self._keys[key] = None
-        if len(self._keys) > self._size:
-            self._keys.popitem(last=False)
-        return False
 
 
 def broker_at(url: str | None, config: Path | None) -> Broker:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiflow.common.bundle import Bundle
-from aiflow.common.captioner import Captioner, Captions, Draft, Request
+from aiflow.common.captioner import Captioner, Draft, Request, WritesCaptions
 from aiflow.common.wire import Why
 
 TIER: Final = "nano"
@@ -37,6 +37,6 @@ class Fallback:
     each caption took.
     """
 
-    captions: Captions
+    captions: WritesCaptions
     why: Callable[[], Why | None]
     took: Callable[[float], None]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import getpass
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from aiflow.common.messages import Caption, CaptionBytes, Latency, Tier, caption_id
 from aiflow.rig.broker import PrivateBroker
 
 # The same examples on every run, and no verdict by the clock of a busy machine.
@@ -46,3 +47,37 @@ def mosquitto() -> Iterator[Mosquitto]:
     """A running broker."""
     with Mosquitto() as broker:
         yield broker
+
+
+def _make_caption(
+    sequence: int = 0,
+    *,
+    text: str = "a red bus waits on the left",
+    tier: Tier = "edge",
+    update: bool = False,
+    total_s: float = 0.02,
+    uplink: int = 40,
+    timestamp: float = 1_700_000_000.0,
+    device: str = "demo",
+) -> Caption:
+    return Caption(
+        id=caption_id(device, "street", 1, sequence),
+        device=device,
+        camera="street",
+        timestamp=timestamp,
+        type="update" if update else "new",
+        text=text,
+        confidence=0.97,
+        tier=tier,
+        mode="cascade" if tier == "cloud" else "split",
+        bytes=CaptionBytes(embedding=20, uplink=uplink),
+        latency_s=Latency(total=total_s),
+        bundle="0" * 64,
+        late=False,
+        sequence=sequence,
+    )
+
+
+@pytest.fixture
+def make_caption() -> Callable[..., Caption]:
+    return _make_caption
