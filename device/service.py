@@ -58,6 +58,7 @@ def run(config: DeviceConfig, launches: Launches) -> None:
                 "device %s encodes with bundle %s by %s on %s",
                 *(config.device, bundle.id[:12], config.runtime, config.provider),
             )
+            log.info("bundle %s: %s", bundle.manifest.name, bundle.manifest.license)
             _serve(device, config.stats_every_s, signals)
     log.info("device %s has stopped; %d frames wait in its outbox", config.device, outbox.entries)
     if not fatal.empty():

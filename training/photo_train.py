@@ -158,7 +158,8 @@ def train_reward(
     `symbols` are arrays (N, K, D), one for each variant of the photos. The baseline of a sample
     is the mean of the photo's other samples (Luo, 2003.09971).
     """
-    count, batch = len(symbols[0]), 24
+    count = len(symbols[0])
+    batch = min(24, count)
 
     def loss_of(_step: int, rng: np.random.Generator) -> Tensor:
         photos = rng.choice(count, batch, replace=False)
@@ -198,7 +199,8 @@ def train_follow(  # noqa: PLR0913, PLR0917 - a stage's inputs and numbers, each
 
     `taught` are the cloud's captions (N, T) of each variant in `symbols`; `captions` (N, 5, T).
     """
-    count, batch = len(captions), 64
+    count = len(captions)
+    batch = min(64, count)
 
     def loss_of(_step: int, rng: np.random.Generator) -> Tensor:
         photos = rng.choice(count, batch, replace=False)

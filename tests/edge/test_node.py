@@ -449,7 +449,8 @@ class ToyCaptions:
 
 bundle = SimpleNamespace(
     id="ab" * 32, tag=b"\\xab\\xab", tables=Tables.uniform(6, 3, 5, layers=(4, 6)),
-    tokens=6, dims=3, layers=(4, 6), manifest=SimpleNamespace(name='toy', escalate_below=0.5, figures={}),
+    tokens=6, dims=3, layers=(4, 6),
+    manifest=SimpleNamespace(name='toy', escalate_below=0.5, figures={}),
 )
 service.open_bundles = lambda name: (bundle,)
 service.warm_captioners = lambda bundles, tier, threads: ToyCaptions()
