@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 
 from aiflow.bench.baselines import images
 from aiflow.bench.judge import BATCH, Answers, Scores, score
-from aiflow.bench.upload import Picture
+from aiflow.bench.upload import PictureCodec
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request
 from aiflow.common.encoder import Encoder
 from aiflow.rig.render_pool import RenderPool, View
 
-CAMERA_PICTURE: Final = Picture(codec="jpeg", size=(640, 480), quality=75)
+CAMERA_PICTURE: Final = PictureCodec(codec="jpeg", size=(640, 480), quality=75)
 CANDIDATES: Final = (
-    Picture(codec="webp", size=(96, 72), quality=70),
-    Picture(codec="webp", size=(120, 90), quality=55),
-    Picture(codec="webp", size=(120, 90), quality=70),
-    Picture(codec="avif", size=(160, 120), quality=40),
-    Picture(codec="webp", size=(160, 120), quality=55),
-    Picture(codec="avif", size=(160, 120), quality=50),
-    Picture(codec="webp", size=(160, 120), quality=70),
-    Picture(codec="avif", size=(160, 120), quality=60),
-    Picture(codec="webp", size=(160, 120), quality=85),
+    PictureCodec(codec="webp", size=(96, 72), quality=70),
+    PictureCodec(codec="webp", size=(120, 90), quality=55),
+    PictureCodec(codec="webp", size=(120, 90), quality=70),
+    PictureCodec(codec="avif", size=(160, 120), quality=40),
+    PictureCodec(codec="webp", size=(160, 120), quality=55),
+    PictureCodec(codec="avif", size=(160, 120), quality=50),
+    PictureCodec(codec="webp", size=(160, 120), quality=70),
+    PictureCodec(codec="avif", size=(160, 120), quality=60),
+    PictureCodec(codec="webp", size=(160, 120), quality=85),
 )
 """Small pictures, the strongest ones of `aiflow bench rate`."""
 EQUAL: Final = 0.99
@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(slots=True, eq=False)
-class World:
+class TestScenes:
     """Test scenes, and the bundle as the tiers load it."""
 
     bundle: Bundle
@@ -58,7 +58,7 @@ class World:
         captioners = {tier: Captioner(bundle, tier) for tier in ("nano", "edge", "cloud")}
         return cls(bundle, views, answers, Encoder.load(bundle), captioners)
 
-    def symbols(self, picture: Picture | None = None) -> NDArray[np.uint8]:
+    def symbols(self, picture: PictureCodec | None = None) -> NDArray[np.uint8]:
         """Of all scenes, seen directly or through a picture that was sent."""
         rows = []
         for view in self.views:
@@ -79,7 +79,7 @@ class World:
     def score(self, drafts: Sequence[Draft]) -> Scores:
         return score([one.text for one in drafts], self.answers.truths, self.answers.references)
 
-    def judge(self, say: Say) -> Picture:
+    def judge(self, say: Say) -> PictureCodec:
         """Score every system; returns the smallest picture that matches the cascade."""
         ours = self.symbols()
         edge, cloud = self.captions("edge", ours), self.captions("cloud", ours)
@@ -105,7 +105,7 @@ class World:
         self.scores["cloud-matched"] = found
         return picture
 
-    def mean_bytes(self, picture: Picture) -> float:
+    def mean_bytes(self, picture: PictureCodec) -> float:
         """Of some of the scenes."""
         return mean(
             len(images.encode(view.image, picture.codec, picture.size, picture.quality))

@@ -53,7 +53,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(slots=True, eq=False)
-class Seen:
+class Observed:
     """What came of one run."""
 
     first: dict[str, tuple[float, Caption]] = field(default_factory=dict)
@@ -82,10 +82,10 @@ class Running:
 
 
 def observe_all(
-    spec: LinkSpec, pictures: Mapping[str, upload.Picture], seed: int
-) -> dict[str, list[Seen]]:
+    spec: LinkSpec, pictures: Mapping[str, upload.PictureCodec], seed: int
+) -> dict[str, list[Observed]]:
     """Run every system over one link; our own modes in turn, since machines have their moods."""
-    runs: dict[str, list[Seen]] = {system: [] for system in (*MODES, *UPLOADS)}
+    runs: dict[str, list[Observed]] = {system: [] for system in (*MODES, *UPLOADS)}
     for number, mode in product(range(ROUNDS), MODES):
         runs[mode].append(observe(mode, spec, None, seed + number, ROUND_FRAMES))
     for system in UPLOADS:
@@ -94,11 +94,11 @@ def observe_all(
 
 
 def observe(
-    system: str, spec: LinkSpec, picture: upload.Picture | None, seed: int, frames: int
-) -> Seen:
+    system: str, spec: LinkSpec, picture: upload.PictureCodec | None, seed: int, frames: int
+) -> Observed:
     """Run one system over one link until so many frames have come. Raises AiflowError."""
     with running(system, spec, picture, seed) as run:
-        seen = Seen()
+        seen = Observed()
         until = time.monotonic() + RUN_S
         first_bytes = 0
         while len(seen.first) < WARM_UP + frames and time.monotonic() < until:
@@ -117,7 +117,7 @@ def observe(
 
 @contextmanager
 def running(
-    system: str, spec: LinkSpec, picture: upload.Picture | None, seed: int
+    system: str, spec: LinkSpec, picture: upload.PictureCodec | None, seed: int
 ) -> Iterator[Running]:
     """All processes of one system, with the links between them."""
     with ExitStack() as stack:
@@ -163,7 +163,7 @@ def switch(seed: int, say: Say) -> dict[str, Any]:
     back: list[float] = []
     for number in range(CUTS):
         with running("auto", LinkSpec.parse(SWITCH_LINK), None, seed + number) as run:
-            seen = Seen()
+            seen = Observed()
             _until(run, seen, lambda seen: len(seen.first) >= 2 * WARM_UP, RUN_S, "start")
             known = len(_OWN_CAPTION.findall(run.device_log.read_bytes()))
             cut_at = time.monotonic()
@@ -177,7 +177,7 @@ def switch(seed: int, say: Say) -> dict[str, Any]:
             healed_at = time.time()
             run.link.heal()
 
-            def again(seen: Seen, healed_at: float = healed_at) -> bool:
+            def again(seen: Observed, healed_at: float = healed_at) -> bool:
                 return any(
                     caption.tier == "edge" and caption.timestamp > healed_at
                     for _, caption in seen.first.values()
@@ -200,7 +200,7 @@ def _mode(system: str) -> DemoMode:
 
 
 def _uploading(
-    role: str, host: str, port: int, uri: str, picture: upload.Picture, folder: Path
+    role: str, host: str, port: int, uri: str, picture: upload.PictureCodec, folder: Path
 ) -> Child:
     job = {"role": role, "host": host, "port": port, "uri": uri, "fps": FPS}
     if role == "camera":
@@ -209,7 +209,7 @@ def _uploading(
     return Child(role, command, folder / f"{role}.log")
 
 
-def _next(run: Running, seen: Seen, timeout_s: float) -> None:
+def _next(run: Running, seen: Observed, timeout_s: float) -> None:
     caption = run.captions.next(timeout_s)
     if caption is not None:
         seen.take(caption, run.truth.at(caption.timestamp))
@@ -217,7 +217,7 @@ def _next(run: Running, seen: Seen, timeout_s: float) -> None:
 
 
 def _until(
-    run: Running, seen: Seen, done: Callable[[Seen], bool], timeout_s: float, what: str
+    run: Running, seen: Observed, done: Callable[[Observed], bool], timeout_s: float, what: str
 ) -> None:
     until = time.monotonic() + timeout_s
     while not done(seen):

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from aiflow.bench.case_quality import CAMERA_PICTURE, World
-from aiflow.bench.case_runs import MODES, UPLOADS, WAN, WARM_UP, Seen, observe_all, switch
+from aiflow.bench.case_quality import CAMERA_PICTURE, TestScenes
+from aiflow.bench.case_runs import MODES, UPLOADS, WAN, WARM_UP, Observed, observe_all, switch
 from aiflow.bench.tables import Goal, goal_table, markdown, number
 from aiflow.rig.link import LinkSpec
 from aiflow.street.grammar import parse
@@ -44,7 +44,7 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
     """Measure everything; `scenes` (400) are for the quality of captions."""
     del plot  # the table says it all
     say(f"quality on {scenes or SCENES} test scenes")
-    world = World.draw(seed, scenes or SCENES)
+    world = TestScenes.draw(seed, scenes or SCENES)
     matched = world.judge(say)
     pictures = dict(zip(UPLOADS, (CAMERA_PICTURE, CAMERA_PICTURE, matched), strict=True))
     rows = []
@@ -65,7 +65,7 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
     return figures
 
 
-def summary(system: str, link: str, runs: Sequence[Seen]) -> dict[str, Any]:
+def summary(system: str, link: str, runs: Sequence[Observed]) -> dict[str, Any]:
     """A row of the study, without the quality of captions."""
     counted = [
         (seen, one)
@@ -154,7 +154,7 @@ def goals(figures: Mapping[str, Any]) -> list[Goal]:
     ]  # fmt: skip
 
 
-def _quality(world: World, system: str) -> dict[str, Any]:
+def _quality(world: TestScenes, system: str) -> dict[str, Any]:
     scores = world.scores[system]
     return {
         "cider": round(float(scores.cider.mean()), 4),

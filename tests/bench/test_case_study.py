@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
 
 from aiflow.bench import case_runs, case_study
-from aiflow.bench.case_runs import Seen, observe
+from aiflow.bench.case_runs import Observed, observe
 from aiflow.bench.case_study import goals, summary, table
-from aiflow.bench.upload import Picture
+from aiflow.bench.upload import PictureCodec
 from aiflow.common.messages import Caption, CaptionBytes, Latency
 from aiflow.rig.link import LinkSpec
 
@@ -38,7 +38,7 @@ def caption(number: int, tier: str = "edge", kind: str = "new") -> Caption:
 
 
 def test_a_row_leaves_out_the_warm_up_and_knows_the_last_word() -> None:
-    seen = Seen(uplink_bytes=21.0)
+    seen = Observed(uplink_bytes=21.0)
     for number in range(12):
         seen.first[str(number)] = (9.0 if number < 3 else 0.1, caption(number))
         seen.last[str(number)] = (0.3, caption(number, "cloud", "update"))
@@ -79,9 +79,11 @@ def test_goals_look_at_the_worst() -> None:
 
 @pytest.mark.parametrize(
     "system, picture",
-    [("split", None), ("cloud-jpeg", Picture(codec="jpeg", size=(160, 120), quality=50))],
+    [("split", None), ("cloud-jpeg", PictureCodec(codec="jpeg", size=(160, 120), quality=50))],
 )
-def test_a_short_run(system: str, picture: Picture | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_run(
+    system: str, picture: PictureCodec | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(case_runs, "WARM_UP", 1)
     monkeypatch.setattr(case_study, "WARM_UP", 1)
     seen = observe(system, LinkSpec.parse("1.25MB/s,20ms"), picture, 3, frames=2)
