@@ -32,7 +32,7 @@ from aiflow.common.symbols import key_payload
 from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, Kind, pack_escalation
 from aiflow.edge.outlet import Outlet
 from aiflow.edge.policy import CloudState
-from aiflow.edge.publisher import EdgeSeconds
+from aiflow.edge.publisher import CaptionContent, EdgeSeconds
 from aiflow.edge.received import EmbeddingFrame
 from aiflow.edge.timers import Timers
 
@@ -72,9 +72,6 @@ class Question:
     """From the question to its answer."""
 
 
-OnAnswer = Callable[[Question, CloudReply], None]
-
-
 class Escalations:
     """The questions that are pending, and how the cloud has been doing. Any thread may call it.
 
@@ -87,7 +84,6 @@ class Escalations:
         pool: Pool,
         tables: Tables,
         timers: Timers,
-        on_answer: OnAnswer,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,7 +91,6 @@ class Escalations:
         self._pool = pool
         self._tables = tables
         self._timers = timers
-        self._on_answer = on_answer
         self._counters = counters
         self._faults = Faults(counters, "aiflow_escalation_faults_total", log)
         self._clock = clock
@@ -130,14 +125,16 @@ class Escalations:
         self._counters.add("aiflow_escalations_total", reason="confidence")
         self._send(question)
 
-    def reply(self, payload: bytes, correlation: bytes | None) -> None:
-        """Take what came under the reply topic."""
+    def reply(
+        self, payload: bytes, correlation: bytes | None
+    ) -> tuple[EmbeddingFrame, CaptionContent] | None:
+        """Take what came under the reply topic; the frame's better caption if it answers."""
         try:
             answer = CloudReply.from_json(payload)
         except PayloadError as error:
             # Not even whose answer it is can be trusted: the lease will end.
             self._faults.record(error.reason, f"reply from the cloud: {error}")
-            return
+            return None
         with self._lock:
             question = self._pending.get(correlation or b"")
             if question is not None and answer.error is None:
@@ -154,7 +151,8 @@ class Escalations:
             self._again(question, question.attempt)
         else:
             self._counters.add("aiflow_escalation_replies_total", outcome="answered")
-            self._on_answer(question, answer)
+            return question.frame, _update(question, answer)
+        return None
 
     def _send(self, question: Question) -> None:
         frame, lease_s = question.frame, self._pool.lease_s
@@ -235,6 +233,19 @@ class Escalations:
 
     def _is_asked(self, question: Question, attempt: int) -> bool:
         return question.correlation in self._pending and question.attempt == attempt
+
+
+def _update(question: Question, reply: CloudReply) -> CaptionContent:
+    """The cloud's caption, as the update of the one that is out."""
+    return CaptionContent(
+        text=reply.text,
+        confidence=reply.confidence,
+        tier="cloud",
+        mode="cascade",
+        reason=f"the cloud kept {reply.accepted} of {reply.drafted} drafted tokens",
+        stages=EdgeSeconds(question.stages.queue, question.stages.decode, question.cloud_s),
+        update=True,
+    )
 
 
 def _standing_alone(frame: EmbeddingFrame, tables: Tables) -> tuple[bytes, ...]:
