@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.edge.conftest import cloud_reply
 
-from aiflow.common.codec import Tables
-from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
-from aiflow.edge.ask_cloud import ABSENT_REST_S, Escalations, Pool, Question
-from aiflow.edge.publisher import EdgeSeconds
+from aiflow.edge.ask_cloud import ABSENT_REST_S, Escalations, Pool
+from aiflow.edge.publisher import CaptionContent, EdgeSeconds
+from aiflow.edge.received import EmbeddingFrame
 from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
@@ -23,12 +22,12 @@ LEASE_S = 2.0
 class Desk:
     """Escalations with their surroundings."""
 
-    def __init__(self, clock: Clock, outlet: FakeOutlet, tables: Tables) -> None:
+    def __init__(self, clock: Clock, outlet: FakeOutlet) -> None:
         self.clock = clock
         self.outlet = outlet
         self.counters = Counters()
-        self.timers = Timers(clock)
-        self.answers: list[tuple[Question, CloudReply]] = []
+        self.timers = Timers(self.counters, clock)
+        self.answers: list[tuple[EmbeddingFrame, CaptionContent]] = []
         self.escalations = Escalations(
             outlet,
             Pool(
@@ -37,7 +36,6 @@ class Desk:
                 LEASE_S,
             ),
             self.timers,
-            lambda *answer: self.answers.append(answer),
             self.counters,
             clock,
         )
@@ -51,7 +49,9 @@ class Desk:
             action()
 
     def reply(self, request: Sent, error: str | None = None) -> None:
-        self.escalations.reply(cloud_reply(error), request.correlation)
+        update = self.escalations.reply(cloud_reply(error), request.correlation)
+        if update is not None:
+            self.answers.append(update)
 
     def outcomes(self, outcome: str) -> int:
         return self.counters.value("aiflow_escalation_replies_total", outcome=outcome)
@@ -61,8 +61,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(clock: Clock, outlet: FakeOutlet, tables: Tables) -> Desk:
-    return Desk(clock, outlet, tables)
+def desk(clock: Clock, outlet: FakeOutlet) -> Desk:
+    return Desk(clock, outlet)
 
 
 def test_a_question_carries_the_original_payload_and_the_draft(
@@ -99,10 +99,10 @@ def test_an_answer_finds_its_question(desk: Desk, camera: FakeCamera) -> None:
     assert desk.escalations.state().pending == 2
     desk.clock.now += 0.3
     desk.reply(desk.outlet.sent[1])
-    ((question, reply),) = desk.answers
-    assert question.frame.key == camera.key(2)
-    assert reply.text == "a white dog"
-    assert question.cloud_s == pytest.approx(0.3)
+    ((frame, update),) = desk.answers
+    assert frame.key == camera.key(2)
+    assert update.text == "a white dog"
+    assert update.stages.cloud == pytest.approx(0.3)
     assert desk.escalations.state().pending == 1
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.edge.conftest import cloud_reply
+from tests.edge.conftest import FakeOutlet
 
-from aiflow.common.codec import Tables
+from aiflow.common.encoder import Encoder
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters
 from aiflow.common.topics import Topics
@@ -17,17 +17,22 @@ from aiflow.common.wire import (
     RefineOrder,
     unpack_refine_order,
 )
-from aiflow.edge.ask_cloud import Escalations, Pool, Question
-from aiflow.edge.ask_device import DeviceQuestions
+from aiflow.edge.ask_cloud import Escalations, Pool
+from aiflow.edge.ask_device import DeviceRequests
 from aiflow.edge.custody import Custody
-from aiflow.edge.decoder import Decoder, cloud_answer
+from aiflow.edge.decoder import Decoder, EdgeModel
+from aiflow.edge.image_encoder import ImageEncoder
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.policy import AskLimits, Judgement, Repairs
 from aiflow.edge.publisher import Publisher
 from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import FakeCamera, FakeCaptions, FakeOutlet, Sent
+    from tests.edge.conftest import FakeCamera, FakeCaptions, Sent
+
+
+def _no_encoder(_bundle: str) -> Encoder:
+    raise AssertionError("there are no pictures")
 
 
 class Desk:
@@ -39,14 +44,16 @@ class Desk:
         outlet: FakeOutlet,
         captions: FakeCaptions,
         bundle_id: str,
-        tables: Tables,
         refines: int = 0,
     ) -> None:
         self.outlet = outlet
         self.captions = captions
         self.counters = Counters()
-        timers = Timers()
-        custody = Custody(ledger, lambda *_: True, timers, self.counters, receipt_every_s=0.5)
+        timers = Timers(self.counters)
+        # Receipts are not looked at here.
+        custody = Custody(
+            ledger, FakeOutlet(), Topics(), timers, self.counters, receipt_every_s=0.5
+        )
         self.publisher = Publisher(outlet, Topics(), custody, {}, self.counters)
         self.escalations = Escalations(
             outlet,
@@ -56,41 +63,43 @@ class Desk:
                 2.0,
             ),
             timers,
-            self._answered,
             self.counters,
         )
         limits = AskLimits(threshold=0.8, per_minute=10, max_pending=4, refines_per_minute=refines)
         self.decoder = Decoder(
-            captions,
-            {bundle_id: Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5}))},
+            EdgeModel(
+                captions,
+                ImageEncoder(_no_encoder),
+                {bundle_id: Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5}))},
+            ),
             self.publisher,
             self.escalations,
-            DeviceQuestions(outlet, Topics()),
+            DeviceRequests(outlet, Topics(), self.counters),
+            custody,
             self.counters,
         )
 
-    def _answered(self, question: Question, reply: CloudReply) -> None:
-        self.publisher.publish(question.frame, cloud_answer(question, reply))
-
-    def reply(self, request: Sent) -> None:
-        self.escalations.reply(cloud_reply(), request.correlation)
+    def reply(self, request: Sent, payload: bytes) -> None:
+        update = self.escalations.reply(payload, request.correlation)
+        assert update is not None
+        self.publisher.publish(*update)
 
 
 @pytest.fixture
 def desk(
-    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str, tables: Tables
+    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
 ) -> Iterator[Desk]:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, captions, bundle_id, tables)
+        yield Desk(ledger, outlet, captions, bundle_id)
 
 
 @pytest.fixture
 def asking_desk(
-    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str, tables: Tables
+    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
 ) -> Iterator[Desk]:
     """It may ask devices for more."""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, captions, bundle_id, tables, refines=5)
+        yield Desk(ledger, outlet, captions, bundle_id, refines=5)
 
 
 def test_a_batch_is_decoded_in_one_go(desk: Desk, camera: FakeCamera) -> None:
@@ -136,7 +145,7 @@ def test_the_answer_is_an_update_under_the_same_id(desk: Desk, camera: FakeCamer
         seconds=CloudSeconds(queue=0, compute=0),
         worker="w",
     )
-    desk.escalations.reply(reply.to_json(), desk.outlet.sent[-1].correlation)
+    desk.reply(desk.outlet.sent[-1], reply.to_json())
     new, update = (message.caption for message in desk.outlet.to("/caption"))
     assert update.id == new.id
     assert (update.type, update.tier, update.text) == ("update", "cloud", "better")

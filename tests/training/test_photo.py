@@ -40,7 +40,9 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture
 def decoder() -> Decoder:
     torch.manual_seed(0)
-    return Decoder(SHAPE).eval()
+    made = Decoder(SHAPE)
+    made.eval()
+    return made
 
 
 def test_imagenet_weights_give_the_classes_of_their_own_network() -> None:
