@@ -8,7 +8,6 @@ timers thread    ledger, receipts, leases, statistics
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Final, Self
 
 from aiflow.common.mqtt import Properties, Session, Will
@@ -78,12 +77,7 @@ class EdgeNode:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start(self) -> None:
