@@ -79,6 +79,8 @@ class Assembly:
         self._counters = counters
         self._topics = Topics(config.broker.prefix)
         self._key = read_key(config.key_file)
+        said, least = config.gate.symbols, bundle.manifest.encoder.gate_symbols
+        self._least_symbols = least if said is None else said
         self._layers = _layers(config.layers, bundle)
         self._nano = _nano(config, bundle)
         self._pixels = _pixels(config)
@@ -101,7 +103,7 @@ class Assembly:
         budget = Budget(
             camera.budget_bytes_s,
             layers=self._layers,
-            symbols=self._config.gate.symbols,
+            symbols=self._least_symbols,
             now=time.monotonic(),
         )
         shelf = Shelf(self._outbox, name, courier.wake)
