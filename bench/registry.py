@@ -36,6 +36,8 @@ class Benchmark:
 
     name: str
     summary: str
+    of_photos: bool = False
+    """Its `run` also takes `data`, the folder of photos with captions, or None."""
 
     def load(self) -> RunsBenchmark:
         """Its `run`; ConfigError when it needs a package that is not installed."""
@@ -59,6 +61,11 @@ BENCHMARKS: Final = (
     Benchmark(
         "rate",
         "bytes against the quality of captions: ours, image codecs, features, merged tokens",
+    ),
+    Benchmark(
+        "photos",
+        "captions of real photos, by tier, against people's; bytes against image codecs",
+        of_photos=True,
     ),
     Benchmark(
         "cooperation",

@@ -41,6 +41,8 @@ class Embedding:
     """With the three above the same as in the frame's caption and its `id`."""
     timestamp: float
     """Capture time, seconds since 1970, by the device's clock."""
+    bundle: str
+    """Id of the bundle that it is coded for, hex."""
     symbols: Symbols
     """uint8 (k, D): the first k of the bundle's K tokens, each dimension a level from 0 on."""
     levels: tuple[int, ...]
@@ -163,6 +165,7 @@ def _decoded(stream: _Stream, payload: bytes) -> Embedding | None:
         epoch_ms=context.epoch_ms,
         sequence=packet.sequence,
         timestamp=(context.epoch_ms + frame.header.captured_ms) / 1000,
+        bundle=bundle.id,
         symbols=frame.decoded.symbols,
         levels=bundle.levels,
         tokens=bundle.tokens,
