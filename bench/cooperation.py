@@ -178,7 +178,7 @@ def speculation(bundle: Bundle, symbols: NDArray[np.uint8], told: Told) -> dict[
 
 
 def question_bytes(bundle: Bundle, row: NDArray[np.uint8], draft: tuple[int, ...]) -> int:
-    """Of the edge's PUBLISH to the cloud, MQTT included, as `aiflow.edge.escalation` sends it."""
+    """Of the edge's PUBLISH to the cloud, MQTT included, as `aiflow.edge.ask_cloud` sends it."""
     context = Context("porch", "door", 1_760_000_000_000)
     layers = len(bundle.layers)
     body = compress(row, bundle.tables, layers=layers)

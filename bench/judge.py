@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.bench.captions import REFERENCES, Scores, score
-from aiflow.common.captioner import Captions, Request
+from aiflow.common.captioner import Request, WritesCaptions
 from aiflow.street import splits
 from aiflow.street.grammar import parse, references
 from aiflow.street.scene import Fact, Scene, facts_score
@@ -44,7 +44,7 @@ class Answers:
 class Judge:
     """A decoder that has read each different frame once, and remembers what it said."""
 
-    def __init__(self, captions: Captions, tokens: int) -> None:
+    def __init__(self, captions: WritesCaptions, tokens: int) -> None:
         """`tokens` of each frame are shown to the decoder, which is what its tier is given."""
         self._captions = captions
         self._tokens = tokens

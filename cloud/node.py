@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiflow.cloud.config import CloudConfig
-from aiflow.cloud.worker import Coding, Job, Worker
+from aiflow.cloud.worker import Job, Worker
 from aiflow.common.batches import Batches
-from aiflow.common.captioner import Captions
+from aiflow.common.bundle import BundleCoding
+from aiflow.common.captioner import WritesCaptions
 from aiflow.common.exposition import Reading, Total
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
@@ -35,7 +36,7 @@ REPLY_EXPIRY_S: Final = 60
 class CloudNode:
     """One cloud worker, from `start` to `close`; used with `with`."""
 
-    def __init__(self, config: CloudConfig, coding: Coding, captions: Captions) -> None:
+    def __init__(self, config: CloudConfig, coding: BundleCoding, captions: WritesCaptions) -> None:
         """Raises ConfigError when a certificate or password file cannot be used."""
         self._config = config
         self._topics = Topics(config.broker.prefix)

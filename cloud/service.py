@@ -8,8 +8,7 @@ import numpy as np
 
 from aiflow.cloud.config import CloudConfig
 from aiflow.cloud.node import CloudNode
-from aiflow.cloud.worker import Coding
-from aiflow.common.bundle import Bundle
+from aiflow.common.bundle import Bundle, BundleCoding
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.exposition import exposed
 from aiflow.common.notify import Notifier
@@ -31,7 +30,7 @@ def run(config: CloudConfig) -> None:
         # The first run of a model is the slowest; better now than with somebody's first request.
         captions.caption([Request(np.zeros((bundle.tokens, bundle.dims), np.uint8))])
         with (
-            CloudNode(config, Coding(bundle.tag, bundle.tables), captions) as node,
+            CloudNode(config, BundleCoding(bundle.id, bundle.tag, bundle.tables), captions) as node,
             exposed(config.metrics, bundle.id, node.counters, node.readings),
         ):
             log.info("cloud worker %s serves pool %s", config.worker, config.pool)

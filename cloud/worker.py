@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiflow.common.captioner import Captions, Draft, Request
-from aiflow.common.codec import Tables
+from aiflow.common.bundle import BundleCoding
+from aiflow.common.captioner import Draft, Request, WritesCaptions
 from aiflow.common.errors import AiflowError, PayloadError
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters, Faults
@@ -38,21 +38,13 @@ class Job:
     correlation: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Coding:
-    """What frames must be coded for: the bundle's tag and its tables."""
-
-    tag: bytes
-    tables: Tables
-
-
 class Worker:
     """Answers batches of requests with the cloud's decoder."""
 
     def __init__(
         self,
-        captions: Captions,
-        coding: Coding,
+        captions: WritesCaptions,
+        coding: BundleCoding,
         name: str,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,

@@ -10,6 +10,7 @@ was published, or nothing is loaded.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -168,6 +169,15 @@ class Bundle:
     def input_size(self) -> tuple[int, int]:
         """(width, height) of the encoder's input in pixels."""
         return self.manifest.encoder.width, self.manifest.encoder.height
+
+
+@dataclass(frozen=True, slots=True)
+class BundleCoding:
+    """What frames must be coded for: a bundle's id in hex, its tag and its tables."""
+
+    bundle_id: str
+    tag: bytes
+    tables: Tables
 
 
 def built_in() -> tuple[str, ...]:

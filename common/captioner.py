@@ -44,7 +44,7 @@ class Draft:
     passes: int = 0
 
 
-class Captions(Protocol):
+class WritesCaptions(Protocol):
     """Anything that captions a batch; the tiers know no more than this."""
 
     def caption(self, batch: Sequence[Request]) -> list[Draft]: ...

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.common.errors import PayloadMalformed, ReferenceMissing
-from aiflow.common.rangecoder import Decoder, Encoder
+from aiflow.common.rangecoder import RangeDecoder, RangeEncoder
 from aiflow.common.tables import Tables
 
 __all__ = ["Tables", "code_bits", "compress", "decompress"]
@@ -50,7 +50,7 @@ def compress(
     """
     first, stop = _span(tables, first_layer, layers)
     values = _values(symbols, tables, stop, "symbols")
-    encoder = Encoder()
+    encoder = RangeEncoder()
     counts = tables.counts
 
     def code(row: int, levels: int, symbol: int) -> int:
@@ -84,7 +84,7 @@ def decompress(
         if base is None or len(base) < first:
             raise ReferenceMissing(f"layer {first_layer} came without the layers before it")
         values[: first * tables.dims] = _values(base, tables, first, "base")
-    decoder = Decoder(body)
+    decoder = RangeDecoder(body)
     counts = tables.counts
 
     def code(row: int, levels: int, _: int) -> int:

@@ -28,7 +28,7 @@ _START_BYTES: Final = 4
 _LEAST_WIDTH: Final = 2**24
 
 
-class Encoder:
+class RangeEncoder:
     """Takes intervals of cumulative counts, gives the body."""
 
     __slots__ = ("_low", "_size", "_width")
@@ -54,7 +54,7 @@ class Encoder:
         return _shortest(self._low, self._width, self._size)
 
 
-class Decoder:
+class RangeDecoder:
     """Reads a body: per symbol `target`, a look into the table, then `consume`; at last `finish`.
 
     Past the end of the body it reads zeros, so the number of symbols must be known.

@@ -18,9 +18,9 @@ from typing import Final
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.wire import pack_receipts
-from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import FrameKey, StreamKey
 from aiflow.edge.ledger import Ledger
+from aiflow.edge.received import FrameKey, StreamKey
+from aiflow.edge.timers import Timers
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +39,14 @@ class Custody:
 
     Receipts of one stream are gathered for `receipt_every_s`, or until there are enough, and sent
     as ranges, with the `delay_s` of the moment. Any thread may call any method; the ledger is
-    written by the thread that runs the alarms.
+    written by the thread that runs the timers.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         send: Send,
-        alarms: Alarms,
+        timers: Timers,
         counters: Counters,
         *,
         receipt_every_s: float,
@@ -55,7 +55,7 @@ class Custody:
     ) -> None:
         self._ledger = ledger
         self._send = send
-        self._alarms = alarms
+        self._timers = timers
         self._counters = counters
         self._faults = Faults(counters, "aiflow_storage_errors_total", log)
         self._receipt_every_s = receipt_every_s
@@ -99,7 +99,7 @@ class Custody:
             self._unsettled.append(frame)
             first = len(self._unsettled) == 1
         if first:
-            self._alarms.after(0.0, self.settle)
+            self._timers.after(0.0, self.settle)
 
     def settle(self) -> None:
         """Write what was captioned since the last time, in one transaction.
@@ -162,7 +162,7 @@ class Custody:
                 if len(owed) == RECEIPT_FRAMES:
                     timed.append((0.0, frame.stream, owed))
         for delay_s, stream, owed in timed:
-            self._alarms.after(delay_s, partial(self._receipt, stream, owed))
+            self._timers.after(delay_s, partial(self._receipt, stream, owed))
 
     def _receipt(self, stream: StreamKey, owed: set[int]) -> None:
         """Send what is owed, unless that has been done before its time."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from aiflow.common.captioner import Captions, Draft, Request
+from aiflow.common.captioner import Draft, Request, WritesCaptions
 from aiflow.common.mean import Mean
 from aiflow.common.messages import REASONS, CloudReply
 from aiflow.common.metrics import Counters
-from aiflow.edge.arrival import Embedding, LocalCaption
-from aiflow.edge.escalation import Escalations, Question
+from aiflow.edge.ask_cloud import Escalations, Question
+from aiflow.edge.ask_device import DeviceQuestions
 from aiflow.edge.policy import Action, Decision, Judgement, decide
-from aiflow.edge.publisher import Answer, Publisher, Stages
-from aiflow.edge.refinements import Refinements
+from aiflow.edge.publisher import Answer, EdgeSeconds, Publisher
+from aiflow.edge.received import EmbeddingFrame, LocalCaption
 
 
 class Decoder:
@@ -26,11 +26,11 @@ class Decoder:
 
     def __init__(
         self,
-        captions: Captions,
+        captions: WritesCaptions,
         judgement: Judgement,
         publisher: Publisher,
         escalations: Escalations,
-        refinements: Refinements,
+        refinements: DeviceQuestions,
         counters: Counters,
     ) -> None:
         self._captions = captions
@@ -43,7 +43,7 @@ class Decoder:
         """Time spent decoding since the start, seconds."""
         self._delay_s = Mean()
 
-    def caption(self, batch: Sequence[Embedding]) -> None:
+    def caption(self, batch: Sequence[EmbeddingFrame]) -> None:
         """Caption all frames of a batch and publish what comes of it.
 
         Whatever the captioner raises passes through; nothing is published then.
@@ -55,7 +55,7 @@ class Decoder:
         self._counters.add("aiflow_decoded_total", len(batch))
         self.busy_s += decode_s
         for frame, draft in zip(batch, drafts, strict=True):
-            stages = Stages(queue=began - frame.received_at, decode=decode_s)
+            stages = EdgeSeconds(queue=began - frame.received_at, decode=decode_s)
             self._answer(frame, draft, stages)
             self._delay_s.add(time.monotonic() - frame.received_at)
 
@@ -64,7 +64,7 @@ class Decoder:
         """From a frame's arrival to its caption at present, seconds; 0 before the first."""
         return self._delay_s.known()
 
-    def _decide(self, frame: Embedding, confidence: float) -> Decision:
+    def _decide(self, frame: EmbeddingFrame, confidence: float) -> Decision:
         return decide(
             confidence,
             len(frame.payloads),
@@ -75,7 +75,7 @@ class Decoder:
             cloud_allowed=frame.cloud,
         )
 
-    def _answer(self, frame: Embedding, draft: Draft, stages: Stages) -> None:
+    def _answer(self, frame: EmbeddingFrame, draft: Draft, stages: EdgeSeconds) -> None:
         if frame.refined:
             self._refinements.came(frame)
         decision = self._decide(frame, draft.confidence)
@@ -106,7 +106,7 @@ def local_answer(frame: LocalCaption) -> Answer:
         tier="device",
         mode="device",
         reason=f"captioned on the device: {REASONS[frame.local.why]}",
-        stages=Stages(),
+        stages=EdgeSeconds(),
     )
 
 
@@ -118,6 +118,6 @@ def cloud_answer(question: Question, reply: CloudReply) -> Answer:
         tier="cloud",
         mode="cascade",
         reason=f"the cloud kept {reply.accepted} of {reply.drafted} drafted tokens",
-        stages=Stages(question.stages.queue, question.stages.decode, question.cloud_s),
+        stages=EdgeSeconds(question.stages.queue, question.stages.decode, question.cloud_s),
         update=True,
     )

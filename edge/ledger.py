@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from aiflow.common.errors import StorageError
 from aiflow.common.storage import complaint
-from aiflow.edge.arrival import FrameKey, StreamKey
 from aiflow.edge.ranges import Range, Ranges
+from aiflow.edge.received import FrameKey, StreamKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

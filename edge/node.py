@@ -2,7 +2,7 @@
 
 network thread   payloads -> receiver -> queue; replies -> escalations; acks -> custody
 decode thread    queue -> decoder -> captions
-alarm thread     ledger, receipts, leases, statistics
+timers thread    ledger, receipts, leases, statistics
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiflow import __version__
-from aiflow.common.captioner import Captions
+from aiflow.common.bundle import BundleCoding
+from aiflow.common.captioner import WritesCaptions
 from aiflow.common.errors import AiflowError, PayloadError
 from aiflow.common.exposition import Reading, Total
 from aiflow.common.messages import CloudReply, EdgeStats
@@ -25,21 +26,21 @@ from aiflow.common.mqtt import Handler, Properties, Session, Will
 from aiflow.common.topics import Topics
 from aiflow.common.watchdog import Pulse
 from aiflow.common.wire import KeyFrameOrder, pack_refine_order
-from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import Embedding, LocalCaption, Picture, StreamKey
-from aiflow.edge.batcher import Waiting, batcher
+from aiflow.edge.ask_cloud import Escalations, Pool, Question
+from aiflow.edge.ask_device import DeviceQuestions
 from aiflow.edge.config import EdgeConfig, read_key
 from aiflow.edge.custody import Custody
+from aiflow.edge.decode_queue import Waiting, batcher
 from aiflow.edge.decoder import Decoder, cloud_answer, local_answer
-from aiflow.edge.escalation import Escalations, Pool, Question
 from aiflow.edge.examples import read_examples
-from aiflow.edge.eyes import Eyes
+from aiflow.edge.image_encoder import ImageEncoder
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.policy import Judgement
 from aiflow.edge.publisher import Publisher
-from aiflow.edge.receiver import Coding, Receiver
-from aiflow.edge.refinements import Refinements
+from aiflow.edge.received import EmbeddingFrame, LocalCaption, PictureFrame, StreamKey
+from aiflow.edge.receiver import Receiver
 from aiflow.edge.streams import Streams
+from aiflow.edge.timers import Timers
 from aiflow.edge.triggers import Triggers
 
 log = logging.getLogger(__name__)
@@ -56,19 +57,19 @@ class EdgeNode:
     def __init__(
         self,
         config: EdgeConfig,
-        coding: Coding,
+        coding: BundleCoding,
         judgement: Judgement,
-        captions: Captions,
-        eyes: Eyes,
+        captions: WritesCaptions,
+        image_encoder: ImageEncoder,
         ledger: Ledger,
     ) -> None:
         """Raises ConfigError when the file of a key, certificate or example cannot be used."""
         self._config = config
-        self._eyes = eyes
+        self._image_encoder = image_encoder
         self._topics = topics = Topics(config.broker.prefix)
         self._began = time.monotonic()
         self.counters = counters = Counters()
-        self._alarms = Alarms()
+        self._timers = Timers()
         self._waiting = batcher(config.max_waiting)
         self._session = session = Session(
             config.broker,
@@ -80,7 +81,7 @@ class EdgeNode:
         self._custody = custody = Custody(
             ledger,
             self._send_receipt,
-            self._alarms,
+            self._timers,
             counters,
             receipt_every_s=config.receipt_every_s,
             delay_s=lambda: self._decoder.delay_s,
@@ -114,7 +115,7 @@ class EdgeNode:
             session,
             pool,
             coding.tables,
-            self._alarms,
+            self._timers,
             self._answered,
             counters,
         )
@@ -123,14 +124,14 @@ class EdgeNode:
             judgement,
             self._publisher,
             self._escalations,
-            Refinements(session, topics, coding.tables.layers),
+            DeviceQuestions(session, topics, coding.tables.layers),
             counters,
         )
         self._decoding = Pulse()
-        self._ringing = Pulse()
+        self._timing = Pulse()
         self._threads = [
             threading.Thread(target=self._decode, name="decode", daemon=True),
-            threading.Thread(target=self._ring, name="alarms", daemon=True),
+            threading.Thread(target=self._run_timers, name="timers", daemon=True),
         ]
 
     def __enter__(self) -> Self:
@@ -157,7 +158,7 @@ class EdgeNode:
         session.announce(topics.edge_available(node), b"online")
         for thread in self._threads:
             thread.start()
-        self._alarms.after(self._config.stats_every_s, self._tick)
+        self._timers.after(self._config.stats_every_s, self._tick)
         session.start()
 
     def close(self) -> None:
@@ -170,7 +171,7 @@ class EdgeNode:
         self._threads[0].join(CLOSE_S)
         self._custody.wait_empty(CLOSE_S)
         self._custody.close()
-        self._alarms.close()
+        self._timers.close()
         self._threads[1].join(CLOSE_S)
         self._publish_stats()
         self._session.announce(self._topics.edge_available(self._config.node), b"offline")
@@ -190,14 +191,14 @@ class EdgeNode:
     # What the watchdog asks.
 
     def ask(self) -> None:
-        """Want the decoder to come around, if work waits, and the alarms in any case."""
+        """Want the decoder to come around, if work waits, and the timers in any case."""
         self._decoding.ask()
-        self._ringing.ask()
-        self._alarms.after(0.0, self._ringing.beat)
+        self._timing.ask()
+        self._timers.after(0.0, self._timing.beat)
 
     def silent(self) -> list[str]:
         """Which threads have not come around since, have ended, or are stuck."""
-        pulses = (self._decoding, self._ringing)
+        pulses = (self._decoding, self._timing)
         silent = [
             thread.name
             for thread, pulse in zip(self._threads, pulses, strict=True)
@@ -212,10 +213,10 @@ class EdgeNode:
 
     # What the receiver hands on, on the network thread.
 
-    def embedding(self, frame: Embedding) -> None:
+    def embedding(self, frame: EmbeddingFrame) -> None:
         self._wait(frame)
 
-    def picture(self, frame: Picture) -> None:
+    def picture(self, frame: PictureFrame) -> None:
         self._wait(frame)
 
     def _wait(self, frame: Waiting) -> None:
@@ -262,12 +263,12 @@ class EdgeNode:
     def _caption(self, batch: Sequence[Waiting]) -> None:
         self._decoder.caption([frame for one in batch if (frame := self._seen(one)) is not None])
 
-    def _seen(self, frame: Waiting) -> Embedding | None:
+    def _seen(self, frame: Waiting) -> EmbeddingFrame | None:
         """A picture as the embedding that it stands for; None if it is none."""
-        if isinstance(frame, Embedding):
+        if isinstance(frame, EmbeddingFrame):
             return frame
         try:
-            return self._eyes.see(frame)
+            return self._image_encoder.encode(frame)
         except PayloadError as error:
             # Genuine, but nonsense: it would be no better the next time.
             self._receiver.fault(frame, error)
@@ -280,9 +281,9 @@ class EdgeNode:
         self._decoding.work()
         return batch
 
-    def _ring(self) -> None:
-        while (action := self._alarms.wait()) is not None:
-            self._guarded("alarm", action)
+    def _run_timers(self) -> None:
+        while (action := self._timers.wait()) is not None:
+            self._guarded("timers", action)
 
     def _guarded(self, where: str, work: Callable[[], None]) -> bool:
         """The outermost loop of a thread: a fault costs this piece of work, not the node."""
@@ -316,7 +317,7 @@ class EdgeNode:
             yield Reading("aiflow_caption_latency_seconds", latency, {"tier": tier})
 
     def _tick(self) -> None:
-        self._alarms.after(self._config.stats_every_s, self._tick)
+        self._timers.after(self._config.stats_every_s, self._tick)
         self._publish_stats()
 
     def _publish_stats(self) -> None:

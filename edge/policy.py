@@ -30,7 +30,7 @@ BYTES_A_SECOND: Final = 200.0
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AskLimits:
     """What the owner of the node has set."""
 
     threshold: float
@@ -75,7 +75,7 @@ class Repairs:
 class Judgement:
     """What does not change from frame to frame."""
 
-    limits: Limits
+    limits: AskLimits
     repairs: Repairs
 
 
@@ -121,7 +121,7 @@ class Decision:
 def decide(
     confidence: float,
     payloads: int,
-    limits: Limits,
+    limits: AskLimits,
     cloud: CloudState,
     *,
     device: DeviceState,
@@ -152,12 +152,12 @@ def decide(
     return Decision(Action.ESCALATE, f"{below}, asked the cloud", "escalated")
 
 
-def _below(confidence: float, limits: Limits) -> str:
+def _below(confidence: float, limits: AskLimits) -> str:
     return f"confidence {confidence:.2f} < {limits.threshold:.2f}"
 
 
 def _hindrance(
-    payloads: int, limits: Limits, cloud: CloudState, *, cloud_allowed: bool
+    payloads: int, limits: AskLimits, cloud: CloudState, *, cloud_allowed: bool
 ) -> tuple[str, str] | None:
     """Why the cloud cannot be asked, in words and as a label; None if it can."""
     for hindered, why, cause in (

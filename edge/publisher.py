@@ -25,9 +25,9 @@ from aiflow.common.messages import (
 )
 from aiflow.common.metrics import Counters, Distribution, Faults
 from aiflow.common.topics import Topics
-from aiflow.edge.arrival import Arrival, Embedding, FrameKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.outlet import Outlet
+from aiflow.edge.received import EmbeddingFrame, FrameKey, ReceivedFrame
 from aiflow.edge.triggers import Occurrence, Triggers
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ LATENCY_S: Final = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 600.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Stages:
+class EdgeSeconds:
     """Seconds that this node measured for one frame."""
 
     queue: float | None = None
@@ -55,7 +55,7 @@ class Answer:
     tier: Tier
     mode: Mode
     reason: str
-    stages: Stages
+    stages: EdgeSeconds
     update: bool = False
     """It betters a caption that was published under the same id."""
 
@@ -88,7 +88,7 @@ class Publisher:
         self._lock = threading.Lock()
         self._newest = dict(newest)
 
-    def publish(self, frame: Arrival, answer: Answer) -> bool:
+    def publish(self, frame: ReceivedFrame, answer: Answer) -> bool:
         """Publish one answer; True if it was handed over to the broker.
 
         A `new` one settles the custody of its frame once accepted, and releases it if it is not:
@@ -107,7 +107,7 @@ class Publisher:
                     return False
             if not self._hand_over(self._topics.event(device, camera), payload, acks):
                 return False
-            symbols = frame.decoded.symbols if isinstance(frame, Embedding) else None
+            symbols = frame.decoded.symbols if isinstance(frame, EmbeddingFrame) else None
             for occurrence in self._triggers.take(caption, symbols, newest=newest):
                 self._fire(occurrence, caption)
             return True
@@ -116,7 +116,7 @@ class Publisher:
         """Say that something begins. It counts once the broker has accepted it."""
         name, device, camera = occurrence
 
-        def told(fault: str | None) -> None:
+        def settled(fault: str | None) -> None:
             if fault is None:
                 self._counters.add("aiflow_triggers_total", trigger=name)
             else:
@@ -124,7 +124,7 @@ class Publisher:
                 self._triggers.lost(occurrence)
 
         event = caption.model_copy(update={"type": "trigger", "trigger": name})
-        self._hand_over(self._topics.event(device, camera), event.to_json(), Acks(1, told))
+        self._hand_over(self._topics.event(device, camera), event.to_json(), Acks(1, settled))
 
     def _is_newest(self, key: FrameKey, answer: Answer) -> bool:
         """Whether this caption replaces the retained one. The lock is held.
@@ -147,7 +147,7 @@ class Publisher:
             acks.failed("unsent")
         return accepted
 
-    def _settled(self, frame: Arrival, answer: Answer, fault: str | None) -> None:
+    def _settled(self, frame: ReceivedFrame, answer: Answer, fault: str | None) -> None:
         """All that was published for one answer is accepted, or the first of it is not."""
         if fault is not None:
             name = f"{frame.key.stream.device}/{frame.key.stream.camera}"
@@ -161,7 +161,7 @@ class Publisher:
         if not answer.update:
             self._custody.captioned(frame.key)
 
-    def _message(self, frame: Arrival, answer: Answer) -> Caption:
+    def _message(self, frame: ReceivedFrame, answer: Answer) -> Caption:
         device, camera, epoch_ms = frame.key.stream
         stages = answer.stages
         return Caption(

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from aiflow.common.codec import Tables
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.errors import PayloadError, PayloadMalformed, ReferenceMissing
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters, Faults
@@ -27,8 +27,15 @@ from aiflow.common.wire import (
     unpack,
     unpack_local,
 )
-from aiflow.edge.arrival import Arrival, Embedding, FrameKey, LocalCaption, Picture, StreamKey
 from aiflow.edge.custody import Custody
+from aiflow.edge.received import (
+    EmbeddingFrame,
+    FrameKey,
+    LocalCaption,
+    PictureFrame,
+    ReceivedFrame,
+    StreamKey,
+)
 from aiflow.edge.streams import Stream, Streams
 
 log = logging.getLogger(__name__)
@@ -46,9 +53,9 @@ WHOLE: Final = frozenset({Kind.KEY, Kind.LOCAL, Kind.IMAGE})
 class Next(Protocol):
     """Where the receiver hands on what it has read; must return quickly."""
 
-    def embedding(self, frame: Embedding) -> None: ...
+    def embedding(self, frame: EmbeddingFrame) -> None: ...
 
-    def picture(self, frame: Picture) -> None: ...
+    def picture(self, frame: PictureFrame) -> None: ...
 
     def local_caption(self, frame: LocalCaption) -> None: ...
 
@@ -66,22 +73,13 @@ class _Coming:
     uplink_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Coding:
-    """What frames must be coded for: the bundle's id in hex, its tag and its tables."""
-
-    bundle_id: str
-    tag: bytes
-    tables: Tables
-
-
 class Receiver:
     """Reads descriptors and embedding payloads of all cameras."""
 
     def __init__(
         self,
         topics: Topics,
-        coding: Coding,
+        coding: BundleCoding,
         streams: Streams,
         custody: Custody,
         onward: Next,
@@ -114,7 +112,7 @@ class Receiver:
         except PayloadError as error:
             self._faults.record("descriptor", f"descriptor of {device}/{camera}: {error}")
 
-    def fault(self, frame: Arrival, error: PayloadError) -> None:
+    def fault(self, frame: ReceivedFrame, error: PayloadError) -> None:
         """What was taken turned out to be none; any thread may tell."""
         device, camera, _ = frame.key.stream
         self._faults.record(error.reason, f"{device}/{camera}: {error}")
@@ -166,7 +164,7 @@ class Receiver:
     def _hand_on(self, stream: Stream, key: FrameKey, packet: Packet, coming: _Coming) -> None:
         captured_s = (stream.key.epoch_ms + packet.captured_ms) / 1000
         received_s = time.time()
-        known = Arrival(
+        known = ReceivedFrame(
             key=key,
             payload=coming.payload,
             captured_s=captured_s,
@@ -180,11 +178,13 @@ class Receiver:
             return
         if packet.kind is Kind.IMAGE:
             header, context = packet.header, stream.context
-            self._next.picture(Picture(**known, jpeg=packet.body, header=header, context=context))
+            self._next.picture(
+                PictureFrame(**known, jpeg=packet.body, header=header, context=context)
+            )
             return
         frame = stream.take(packet, coming.payload, self._tables)
         self._next.embedding(
-            Embedding(
+            EmbeddingFrame(
                 **known,
                 decoded=frame.decoded,
                 header=frame.header,

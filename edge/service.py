@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from aiflow.common.bundle import Bundle
+from aiflow.common.bundle import Bundle, BundleCoding
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.encoder import Encoder
 from aiflow.common.errors import ConfigError
@@ -20,11 +20,10 @@ from aiflow.common.watchdog import Watchdog
 from aiflow.edge.config import EdgeConfig, ledger_path
 from aiflow.edge.dashboard.board import filters
 from aiflow.edge.dashboard.config import read_token
-from aiflow.edge.eyes import Eyes
+from aiflow.edge.image_encoder import ImageEncoder
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.node import EdgeNode
-from aiflow.edge.policy import Judgement, Limits, Repairs
-from aiflow.edge.receiver import Coding
+from aiflow.edge.policy import AskLimits, Judgement, Repairs
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +40,15 @@ def run(config: EdgeConfig) -> None:
         captions = Captioner(bundle, "edge", config.threads)
         # The first run of a model is the slowest; better now than with somebody's first frame.
         captions.caption([Request(np.zeros((bundle.tokens, bundle.dims), np.uint8))])
-        eyes = Eyes(lambda: Encoder.load(bundle, threads=config.threads), bundle.tables)
-        coding = Coding(bundle.id, bundle.tag, bundle.tables)
+        image_encoder = ImageEncoder(
+            lambda: Encoder.load(bundle, threads=config.threads), bundle.tables
+        )
+        coding = BundleCoding(bundle.id, bundle.tag, bundle.tables)
         with (
             Ledger(ledger_path(config)) as ledger,
-            EdgeNode(config, coding, _judgement(config, bundle), captions, eyes, ledger) as node,
+            EdgeNode(
+                config, coding, _judgement(config, bundle), captions, image_encoder, ledger
+            ) as node,
             _dashboard(config, token, node),
             exposed(config.metrics, bundle.id, node.counters, node.readings),
         ):
@@ -59,7 +62,7 @@ def run(config: EdgeConfig) -> None:
 
 def _judgement(config: EdgeConfig, bundle: Bundle) -> Judgement:
     manifest, threshold = bundle.manifest, config.threshold
-    limits = Limits(
+    limits = AskLimits(
         manifest.escalate_below if threshold is None else threshold,
         config.escalations_per_minute,
         config.max_pending,

@@ -13,7 +13,7 @@ from aiflow.common.errors import PayloadMalformed, UnknownBundle
 from aiflow.common.frames import Frames
 from aiflow.common.messages import Descriptor
 from aiflow.common.wire import Context
-from aiflow.edge.arrival import StreamKey
+from aiflow.edge.received import StreamKey
 
 log = logging.getLogger(__name__)
 

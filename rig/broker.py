@@ -14,16 +14,17 @@ from aiflow.common.errors import BrokerError, BrokerUnreachable
 from aiflow.rig.child import Child
 
 HOST: Final = "127.0.0.1"
+START_S: Final = 30.0
 _PORT_TRIES: Final = 5
 _POLL_S: Final = 0.01
 # Not on an ordinary user's PATH, though that is where packages put it.
 _SYSTEM_FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
-# Loopback only, nothing written to disk, every queue bounded; without the last line small packets
+# Loopback only, nothing written to disk, every queue bounded; without tcp_nodelay small packets
 # wait for the acknowledgement of the one before.
 _CONFIGURATION: Final = """\
 listener {port} {host}
-allow_anonymous true
+allow_anonymous {anonymous}
 persistence false
 max_queued_messages 1000
 max_queued_bytes 16777216
@@ -32,6 +33,7 @@ log_type error
 log_type warning
 log_type notice
 set_tcp_nodelay true
+{options}
 """
 
 
@@ -62,7 +64,7 @@ class PrivateBroker:
             raise BrokerError("the private broker has not been started")
         return self._child
 
-    def start(self, timeout_s: float = 5.0) -> None:
+    def start(self, timeout_s: float = START_S) -> None:
         """Return when it accepts connections. Raises BrokerError, BrokerUnreachable."""
         if self._folder is None:
             self._folder = Path(
@@ -85,6 +87,13 @@ class PrivateBroker:
             else:
                 self.port, self._child = port, child
                 return
+
+    def configure(self, options: str = "", *, anonymous: bool = True) -> None:
+        """For the next start; `options` are lines of mosquitto.conf. BrokerError before the first.
+
+        `anonymous`: whether clients without a name are welcome.
+        """
+        _write(self.child.log_path.parent, self.port, options, anonymous=anonymous)
 
     def stop(self) -> None:
         """End it in good order; its port and folder are kept for the next `start`."""
@@ -115,11 +124,16 @@ class PrivateBroker:
         self.close()
 
     def _configure(self, folder: Path, port: int) -> Child:
-        configuration = folder / "mosquitto.conf"
-        configuration.write_text(_CONFIGURATION.format(host=HOST, port=port))
-        return Child(
-            "mosquitto", [self._program, "-c", str(configuration)], folder / "mosquitto.log"
-        )
+        command = [self._program, "-c", str(_write(folder, port))]
+        return Child("mosquitto", command, folder / "mosquitto.log")
+
+
+def _write(folder: Path, port: int, options: str = "", *, anonymous: bool = True) -> Path:
+    path = folder / "mosquitto.conf"
+    allowed = str(anonymous).lower()
+    text = _CONFIGURATION.format(host=HOST, port=port, anonymous=allowed, options=options)
+    path.write_text(text)
+    return path
 
 
 def _launch(child: Child, port: int, timeout_s: float) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import getpass
-import shutil
 import signal
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import hypothesis
 import pytest
 
 from aiflow.common.messages import Caption, CaptionBytes, Latency, Tier, caption_id
+from aiflow.rig.broker import PrivateBroker
 
 # The same examples on every run, and no verdict by the clock of a busy machine.
 hypothesis.settings.register_profile("aiflow", derandomize=True, deadline=None)
@@ -29,93 +26,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-class Mosquitto:
-    """A broker of our own that can be stopped, killed, frozen and started again, port kept.
+class Mosquitto(PrivateBroker):
+    """A broker that can be frozen, and reads files of the tests also where root runs them."""
 
-    Anonymous clients are welcome and nothing is persisted, unless configured otherwise.
-    """
-
-    host = "127.0.0.1"
-
-    def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
-        self.folder = folder
-        self._config = folder / "mosquitto.conf"
-        self._process: subprocess.Popen[bytes] | None = None
-        self.configure()
+    @property
+    def folder(self) -> Path:
+        return self.child.log_path.parent
 
     def configure(self, options: str = "", *, anonymous: bool = True) -> None:
-        """For the next start(); `options` are lines of mosquitto.conf."""
-        self._config.write_text(
-            # Started by root it would become another user, who may not read this folder.
-            f"user {getpass.getuser()}\n"
-            f"listener {self.port} {self.host}\nallow_anonymous {str(anonymous).lower()}\n"
-            f"persistence false\nset_tcp_nodelay true\n{options}\n"
-        )
-
-    def start(self) -> None:
-        if self._process is not None:
-            return
-        program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
-        assert program is not None, "mosquitto is not installed: scripts/setup does it"
-        with (self.folder / "mosquitto.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [program, "-c", str(self._config)], stdout=output, stderr=output
-            )
-        deadline = time.monotonic() + 10
-        while not self._answers():
-            assert self._process.poll() is None, self.log()
-            assert time.monotonic() < deadline, "mosquitto does not listen"
-            time.sleep(0.01)
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    def kill(self) -> None:
-        self.stop(signal.SIGKILL)
+        # Started by root it would become another user, who may not read those files.
+        super().configure(f"user {getpass.getuser()}\n{options}", anonymous=anonymous)
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP freezes it with its connections open; SIGCONT thaws it."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def log(self) -> str:
-        return (self.folder / "mosquitto.log").read_text()
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection((self.host, self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+        self.child.tell(number)
 
 
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+def mosquitto() -> Iterator[Mosquitto]:
     """A running broker."""
-    folder = tmp_path / "mosquitto"
-    folder.mkdir()
-    broker = Mosquitto(folder)
-    broker.start()
-    try:
+    with Mosquitto() as broker:
         yield broker
-    finally:
-        broker.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((Mosquitto.host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _make_caption(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aiflow.common.counts import cumulative
 from aiflow.common.errors import PayloadMalformed
-from aiflow.common.rangecoder import Decoder, Encoder
+from aiflow.common.rangecoder import RangeDecoder, RangeEncoder
 
 MAX_VALUE: Final = 100
 """Larger ones are clipped; the tables grow with it."""
@@ -62,7 +62,7 @@ class MergedCode:
 
     def encode(self, labels: Integers, values: Integers) -> bytes:
         """Labels (P,) as `merge` numbers them, and clipped values (groups, dims)."""
-        encoder = Encoder()
+        encoder = RangeEncoder()
 
         def code(row: Row, symbol: int) -> int:
             encoder.encode(row[symbol], row[symbol + 1], row[-1])
@@ -73,7 +73,7 @@ class MergedCode:
 
     def decode(self, body: bytes) -> tuple[Integers, Integers]:
         """Labels and values. Raises PayloadMalformed."""
-        decoder = Decoder(body)
+        decoder = RangeDecoder(body)
 
         def code(row: Row, _: int) -> int:
             symbol = bisect_right(row, decoder.target(row[-1])) - 1

@@ -33,7 +33,7 @@ BEAT_S: Final = 15.0
 """The page takes a longer silence for a lost connection."""
 
 
-class Feed:
+class BrowserFeed:
     """`heard` is any thread's; the rest belongs to the event loop."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Feed:
         self._inbox: deque[tuple[str, bytes]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
-        self._told: dict[str, object] = {}
+        self._shown: dict[str, object] = {}
         self._state_at = 0.0
         self._spoke_at = 0.0
 
@@ -108,8 +108,8 @@ class Feed:
         if now - self._state_at >= STATE_S:
             self._state_at = now
             state = self._board.state(connected=self._connected())
-            if state != self._told:
-                self._told = state
+            if state != self._shown:
+                self._shown = state
                 self._tell("state", state, now)
         if now - self._spoke_at >= BEAT_S:
             self._tell("beat", {}, now)

@@ -23,7 +23,7 @@ P = TypeVar("P")
 
 
 @dataclass(slots=True)
-class Device:
+class DeviceEntry:
     """What a device says of itself."""
 
     state: str | None = None
@@ -33,7 +33,7 @@ class Device:
 
 
 @dataclass(slots=True)
-class Camera:
+class CameraEntry:
     """What is known of one camera; `captioned_at` is the capture time of its latest caption."""
 
     state: str | None = None
@@ -49,7 +49,7 @@ class Camera:
 
 
 @dataclass(slots=True)
-class Node:
+class NodeEntry:
     """An edge node; `cloud_rest_s` > 0: it leaves the cloud alone, which has not answered."""
 
     state: str | None = None
@@ -62,19 +62,19 @@ class Places:
     """All devices, cameras and edge nodes that have said something."""
 
     def __init__(self) -> None:
-        self.devices: dict[str, Device] = {}
-        self.cameras: dict[tuple[str, str], Camera] = {}
-        self.nodes: dict[str, Node] = {}
+        self.devices: dict[str, DeviceEntry] = {}
+        self.cameras: dict[tuple[str, str], CameraEntry] = {}
+        self.nodes: dict[str, NodeEntry] = {}
         self.unlisted = 0
 
-    def device(self, name: str) -> Device:
-        return self._known(self.devices, name, Device, MAX_DEVICES)
+    def device(self, name: str) -> DeviceEntry:
+        return self._known(self.devices, name, DeviceEntry, MAX_DEVICES)
 
-    def camera(self, device: str, name: str) -> Camera:
-        return self._known(self.cameras, (device, name), Camera, MAX_CAMERAS)
+    def camera(self, device: str, name: str) -> CameraEntry:
+        return self._known(self.cameras, (device, name), CameraEntry, MAX_CAMERAS)
 
-    def node(self, name: str) -> Node:
-        return self._known(self.nodes, name, Node, MAX_NODES)
+    def node(self, name: str) -> NodeEntry:
+        return self._known(self.nodes, name, NodeEntry, MAX_NODES)
 
     def forget_device(self, name: str) -> None:
         """Its retained state was removed: somebody has put it out of service."""

@@ -22,7 +22,7 @@ from aiflow.common.metrics import Counters
 from aiflow.common.topics import Topics
 from aiflow.edge.dashboard.board import Board
 from aiflow.edge.dashboard.config import DashboardConfig
-from aiflow.edge.dashboard.feed import Feed
+from aiflow.edge.dashboard.feed import BrowserFeed
 from aiflow.edge.dashboard.hub import Hub
 from aiflow.edge.dashboard.pages import application
 from aiflow.edge.dashboard.pictures import Pictures
@@ -57,7 +57,7 @@ class Dashboard:
         pictures = None if config.pictures is None else Pictures(config.pictures)
         board = Board(topics) if pictures is None else Board(topics, pictures.size)
         self._hub = Hub()
-        self._feed = Feed(node, board, self._hub, connected, counters)
+        self._feed = BrowserFeed(node, board, self._hub, connected, counters)
         self.heard = self._feed.heard
         app = application(self._hub, self._feed.everything, pictures, token)
         self._socket = listening(config.host, config.port, silent_s)
@@ -109,7 +109,7 @@ class Dashboard:
 
 
 class _Server(uvicorn.Server):
-    """Ends when told to, where uvicorn's own looks ten times a second whether it should."""
+    """Ends when asked to, where uvicorn's own looks ten times a second whether it should."""
 
     def __init__(self, app: ASGIApp, hub: Hub) -> None:
         super().__init__(
@@ -130,7 +130,7 @@ class _Server(uvicorn.Server):
         self._hub = hub
         self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._told = asyncio.Event()
+        self._ended = asyncio.Event()
 
     def end(self) -> None:
         """From any thread, also before it has begun."""
@@ -138,12 +138,12 @@ class _Server(uvicorn.Server):
         loop = self._loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended already
-                loop.call_soon_threadsafe(self._told.set)
+                loop.call_soon_threadsafe(self._ended.set)
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
         if not self._ending.is_set():
-            await self._told.wait()
+            await self._ended.wait()
         self._hub.close()
 
 

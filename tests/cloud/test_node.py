@@ -17,8 +17,8 @@ import pytest
 
 from aiflow.cloud.config import CloudConfig
 from aiflow.cloud.node import CloudNode
-from aiflow.cloud.worker import Coding
 from aiflow.common import mqtt
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Tables
 from aiflow.common.config import Broker
@@ -96,7 +96,9 @@ class World:
         config = CloudConfig.model_validate(
             {"broker": {"port": self.broker.port}, "worker": name} | settings
         )
-        worker = CloudNode(config, Coding(b"\xab\xab", self._tables), self.captions)
+        worker = CloudNode(
+            config, BundleCoding("ab" * 32, b"\xab\xab", self._tables), self.captions
+        )
         self.stack.enter_context(worker)
         worker._session.wait_connected(PATIENCE_S)
         self.asker.wait_for_a_worker()

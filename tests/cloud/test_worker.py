@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from aiflow.cloud.worker import Coding, Job, Worker
+from aiflow.cloud.worker import Job, Worker
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.codec import Tables
 from aiflow.common.errors import BundleInvalid
 from aiflow.common.messages import CloudReply
@@ -23,7 +24,7 @@ class Desk:
         self.captions = captions
         self.counters = Counters()
         self.worker = Worker(
-            captions, Coding(b"\xab\xab", tables), "w1", self.counters, lambda: NOW
+            captions, BundleCoding("ab" * 32, b"\xab\xab", tables), "w1", self.counters, lambda: NOW
         )
 
     def answer(self, *requests: bytes, waited_s: float = 0.0) -> list[CloudReply]:

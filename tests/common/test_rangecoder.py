@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiflow.common.errors import PayloadMalformed
-from aiflow.common.rangecoder import MAX_TOTAL, Decoder, Encoder
+from aiflow.common.rangecoder import MAX_TOTAL, RangeDecoder, RangeEncoder
 
 Interval = tuple[int, int, int]
 
@@ -21,7 +21,7 @@ def intervals(draw: st.DrawFn) -> Interval:
 
 
 def encode(messages: list[Interval]) -> bytes:
-    encoder = Encoder()
+    encoder = RangeEncoder()
     for interval in messages:
         encoder.encode(*interval)
     return encoder.finish()
@@ -29,7 +29,7 @@ def encode(messages: list[Interval]) -> bytes:
 
 def decode(body: bytes, messages: list[Interval]) -> None:
     """Check that each target falls in its interval and that the body is canonical."""
-    decoder = Decoder(body)
+    decoder = RangeDecoder(body)
     for low, high, total in messages:
         if not low <= decoder.target(total) < high:
             raise PayloadMalformed("another symbol")
@@ -68,7 +68,7 @@ def test_no_shorter_body_and_no_smaller_one_would_do(messages: list[Interval]) -
 
 @given(st.binary(max_size=12), st.integers(1, 300), st.integers(0, 12))
 def test_random_bytes_are_refused_or_canonical(body: bytes, total: int, symbols: int) -> None:
-    decoder, messages = Decoder(body), []
+    decoder, messages = RangeDecoder(body), []
     try:
         for _ in range(symbols):
             count = decoder.target(total)

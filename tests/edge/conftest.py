@@ -15,7 +15,7 @@ from aiflow.common.messages import Caption, CloudReply, CloudSeconds, Descriptor
 from aiflow.common.mqtt import OnAccepted, Reason
 from aiflow.common.symbols import Decoded
 from aiflow.common.wire import Context, Header, Kind, Local, Packet, Why, pack, pack_local
-from aiflow.edge.arrival import Embedding, FrameKey, StreamKey
+from aiflow.edge.received import EmbeddingFrame, FrameKey, StreamKey
 
 BUNDLE_ID = "ab" * 32
 TAG = bytes.fromhex(BUNDLE_ID)[:2]
@@ -200,12 +200,12 @@ class FakeCamera:
         """A key frame with that body, whatever it is."""
         return self._pack(Packet(Kind.KEY, self.tag, sequence, 0, body))
 
-    def embedding(self, sequence: int, received_at: float = 0.0) -> Embedding:
+    def embedding(self, sequence: int, received_at: float = 0.0) -> EmbeddingFrame:
         """A frame as it is after the receiver."""
         payload = self.key_frame(sequence)
         symbols = self.symbols(sequence)[:4]
         captured_s = self.context.epoch_ms / 1000
-        return Embedding(
+        return EmbeddingFrame(
             key=self.key(sequence),
             payload=payload,
             captured_s=captured_s,

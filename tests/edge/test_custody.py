@@ -9,10 +9,10 @@ import pytest
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_receipt
-from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import FrameKey, StreamKey
 from aiflow.edge.custody import HOLD_S, RECEIPT_FRAMES, Custody
 from aiflow.edge.ledger import Ledger
+from aiflow.edge.received import FrameKey, StreamKey
+from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
     from tests.edge.conftest import Clock
@@ -28,15 +28,15 @@ class Desk:
         self.clock = clock
         self.ledger = ledger
         self.counters = Counters()
-        self.alarms = Alarms(clock)
+        self.timers = Timers(clock)
         self.receipts: list[tuple[StreamKey, list[range]]] = []
         self.custody = Custody(
-            ledger, self._send, self.alarms, self.counters, receipt_every_s=0.5, clock=clock
+            ledger, self._send, self.timers, self.counters, receipt_every_s=0.5, clock=clock
         )
 
     def ring(self, after_s: float = 0.0) -> None:
         self.clock.now += after_s
-        for action in self.alarms.due():
+        for action in self.timers.due():
             action()
 
     def _send(self, stream: StreamKey, receipt: bytes) -> bool:

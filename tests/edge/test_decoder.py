@@ -17,14 +17,14 @@ from aiflow.common.wire import (
     RefineOrder,
     unpack_refine_order,
 )
-from aiflow.edge.alarms import Alarms
+from aiflow.edge.ask_cloud import Escalations, Pool, Question
+from aiflow.edge.ask_device import DeviceQuestions
 from aiflow.edge.custody import Custody
 from aiflow.edge.decoder import Decoder, cloud_answer
-from aiflow.edge.escalation import Escalations, Pool, Question
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.policy import Judgement, Limits, Repairs
+from aiflow.edge.policy import AskLimits, Judgement, Repairs
 from aiflow.edge.publisher import Publisher
-from aiflow.edge.refinements import Refinements
+from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera, FakeCaptions, FakeOutlet, Sent
@@ -45,8 +45,8 @@ class Desk:
         self.outlet = outlet
         self.captions = captions
         self.counters = Counters()
-        alarms = Alarms()
-        custody = Custody(ledger, lambda *_: True, alarms, self.counters, receipt_every_s=0.5)
+        timers = Timers()
+        custody = Custody(ledger, lambda *_: True, timers, self.counters, receipt_every_s=0.5)
         self.publisher = Publisher(outlet, Topics(), bundle_id, custody, {}, self.counters)
         self.escalations = Escalations(
             outlet,
@@ -56,17 +56,17 @@ class Desk:
                 2.0,
             ),
             tables,
-            alarms,
+            timers,
             self._answered,
             self.counters,
         )
-        limits = Limits(threshold=0.8, per_minute=10, max_pending=4, refines_per_minute=refines)
+        limits = AskLimits(threshold=0.8, per_minute=10, max_pending=4, refines_per_minute=refines)
         self.decoder = Decoder(
             captions,
             Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5})),
             self.publisher,
             self.escalations,
-            Refinements(outlet, Topics(), tables.layers),
+            DeviceQuestions(outlet, Topics(), tables.layers),
             self.counters,
         )
 

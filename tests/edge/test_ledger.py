@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from aiflow.common.errors import StorageError
-from aiflow.edge.arrival import FrameKey, StreamKey
 from aiflow.edge.ledger import Ledger
+from aiflow.edge.received import FrameKey, StreamKey
 
 DOOR = StreamKey("pi", "door", 100)
 GATE = StreamKey("pi", "gate", 100)
@@ -141,7 +141,7 @@ def test_a_full_disk_is_one_error_and_memory_still_knows(path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from aiflow.edge.arrival import FrameKey, StreamKey
+from aiflow.edge.received import FrameKey, StreamKey
 from aiflow.edge.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 for sequence in range(10**6):

@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.codec import Tables
 from aiflow.common.config import Broker
-from aiflow.common.encoder import Encoding, Image
+from aiflow.common.encoder import Encoder, Encoding, Image
 from aiflow.common.messages import Caption, CloudReply, CloudSeconds, EdgeStats
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.wire import KeyFrameOrder, unpack_escalation, unpack_receipt, unpack_refine_order
 from aiflow.edge.config import EdgeConfig
-from aiflow.edge.eyes import Eyes
+from aiflow.edge.image_encoder import ImageEncoder
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.node import EdgeNode
-from aiflow.edge.policy import Judgement, Limits, Repairs
-from aiflow.edge.receiver import Coding
+from aiflow.edge.policy import AskLimits, Judgement, Repairs
 
 if TYPE_CHECKING:
     from tests.conftest import Mosquitto
@@ -39,8 +39,11 @@ PATIENCE_S = 10.0
 Handler = Callable[[str, bytes, Properties], None]
 
 
-class BlindEncoder:
+class BlindEncoder(Encoder):
     """Sees the same in every picture."""
+
+    def __init__(self) -> None:
+        pass
 
     def encode(self, image: Image) -> Encoding:
         symbols = np.full((6, 3), 2, np.uint8)
@@ -48,12 +51,12 @@ class BlindEncoder:
 
 
 def judged(config: EdgeConfig) -> Judgement:
-    limits = Limits(0.8, config.escalations_per_minute, config.max_pending, 0)
+    limits = AskLimits(0.8, config.escalations_per_minute, config.max_pending, 0)
     return Judgement(limits, Repairs({}, {}))
 
 
-def blind() -> Eyes:
-    return Eyes(BlindEncoder, Tables.uniform(6, 3, 5, layers=(4, 6)))
+def blind() -> ImageEncoder:
+    return ImageEncoder(BlindEncoder, Tables.uniform(6, 3, 5, layers=(4, 6)))
 
 
 class Client:
@@ -95,7 +98,7 @@ class World:
     """A broker, an edge node that can be started, and clients."""
 
     def __init__(
-        self, folder: Path, broker: Mosquitto, coding: Coding, captions: FakeCaptions
+        self, folder: Path, broker: Mosquitto, coding: BundleCoding, captions: FakeCaptions
     ) -> None:
         self.stack = ExitStack()
         self.broker = broker
@@ -118,13 +121,13 @@ class World:
 
 
 @pytest.fixture
-def coding(bundle_id: str, tables: Tables) -> Coding:
-    return Coding(bundle_id, bytes.fromhex(bundle_id)[:2], tables)
+def coding(bundle_id: str, tables: Tables) -> BundleCoding:
+    return BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], tables)
 
 
 @pytest.fixture
 def world(
-    tmp_path: Path, mosquitto: Mosquitto, coding: Coding, captions: FakeCaptions
+    tmp_path: Path, mosquitto: Mosquitto, coding: BundleCoding, captions: FakeCaptions
 ) -> Iterator[World]:
     world = World(tmp_path, mosquitto, coding, captions)
     with world.stack:
@@ -161,7 +164,7 @@ def unplugged(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     outlet: FakeOutlet,
-    coding: Coding,
+    coding: BundleCoding,
     captions: FakeCaptions,
 ) -> Iterator[EdgeNode]:
     """A running node whose session is `FakeSession`."""
@@ -516,12 +519,12 @@ def test_sign_of_life(
     def hang() -> None:
         stuck.wait(PATIENCE_S)
 
-    unplugged._alarms.after(0.0, hang)
+    unplugged._timers.after(0.0, hang)
     unplugged.ask()
     time.sleep(0.05)
-    assert unplugged.silent() == ["decode", "alarms"]
+    assert unplugged.silent() == ["decode", "timers"]
     captions.open.set()
-    _until(lambda: unplugged.silent() == ["alarms"])
+    _until(lambda: unplugged.silent() == ["timers"])
     stuck.set()
     _until(lambda: unplugged.silent() == [])
     monkeypatch.setattr(FakeSession, "stuck", True)

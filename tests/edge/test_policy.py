@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from aiflow.edge.policy import Action, CloudState, Decision, DeviceState, Limits, Repairs, decide
+from aiflow.edge.policy import Action, AskLimits, CloudState, Decision, DeviceState, Repairs, decide
 
-LIMITS = Limits(threshold=0.8, per_minute=10, max_pending=4)
+LIMITS = AskLimits(threshold=0.8, per_minute=10, max_pending=4)
 WHOLE = DeviceState(layers=2)
 BASE = DeviceState(layers=1, missing=1, bytes=60, seconds=0.3)
 REPAIRS = Repairs({1: 0.1, 2: 0.1}, {1: 0.2, 2: 0.0})
@@ -13,7 +13,7 @@ REPAIRS = Repairs({1: 0.1, 2: 0.1}, {1: 0.2, 2: 0.0})
 def decided(
     confidence: float,
     payloads: int,
-    limits: Limits,
+    limits: AskLimits,
     cloud: CloudState,
     device: DeviceState = WHOLE,
     *,
@@ -53,7 +53,7 @@ def test_an_unsure_draft_goes_to_the_cloud() -> None:
 @pytest.mark.parametrize(
     "limits, payloads, cloud, cause, words",
     [
-        (Limits(0.8, 0, 4), 1, CloudState(), "off", "escalation is off"),
+        (AskLimits(0.8, 0, 4), 1, CloudState(), "off", "escalation is off"),
         (LIMITS, 9, CloudState(), "payloads", "too many refinements to send along"),
         (LIMITS, 1, CloudState(rest_s=3.7), "resting", "cloud failed, resting 4 s"),
         (LIMITS, 1, CloudState(pending=4), "pending", "too many escalations pending"),
@@ -61,7 +61,7 @@ def test_an_unsure_draft_goes_to_the_cloud() -> None:
     ],
 )
 def test_what_keeps_an_unsure_draft_at_the_edge(
-    limits: Limits, payloads: int, cloud: CloudState, cause: str, words: str
+    limits: AskLimits, payloads: int, cloud: CloudState, cause: str, words: str
 ) -> None:
     decision = decided(0.5, payloads, limits, cloud)
     assert decision.action is Action.ANSWER
@@ -70,7 +70,7 @@ def test_what_keeps_an_unsure_draft_at_the_edge(
 
 
 def test_the_device_is_asked_for_layers_where_that_is_worth_more() -> None:
-    limits = Limits(threshold=0.8, per_minute=10, max_pending=4, refines_per_minute=5)
+    limits = AskLimits(threshold=0.8, per_minute=10, max_pending=4, refines_per_minute=5)
     decision = decided(0.5, 1, limits, CloudState(), BASE)
     assert decision.action is Action.REFINE
     assert decision.reason == "confidence 0.50 < 0.80, asked the device for more"
@@ -81,7 +81,7 @@ def test_the_device_is_asked_for_layers_where_that_is_worth_more() -> None:
 
 
 def test_the_device_is_asked_where_the_cloud_cannot_be() -> None:
-    limits = Limits(threshold=0.8, per_minute=0, max_pending=4, refines_per_minute=5)
+    limits = AskLimits(threshold=0.8, per_minute=0, max_pending=4, refines_per_minute=5)
     slow = DeviceState(layers=1, missing=1, seconds=30.0)
     assert decided(0.5, 1, limits, CloudState(), slow).action is Action.REFINE
     spent = DeviceState(layers=1, missing=1, asked_last_minute=5)

@@ -9,23 +9,25 @@ import pytest
 
 from aiflow.common.metrics import Counters
 from aiflow.common.topics import Topics
-from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import FrameKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.publisher import Answer, Publisher, Stages
+from aiflow.edge.publisher import Answer, EdgeSeconds, Publisher
+from aiflow.edge.received import FrameKey
+from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera, FakeOutlet
 
-NEW = Answer("a red bus", 0.91239, "edge", "split", "confidence 0.91 >= 0.80", Stages(0.001, 0.02))
+NEW = Answer(
+    "a red bus", 0.91239, "edge", "split", "confidence 0.91 >= 0.80", EdgeSeconds(0.001, 0.02)
+)
 UPDATE = Answer(
     "a red bus waits",
     0.99,
     "cloud",
     "cascade",
     "the cloud kept 2 of 3 drafted tokens",
-    Stages(0.001, 0.02, 0.3),
+    EdgeSeconds(0.001, 0.02, 0.3),
     update=True,
 )
 
@@ -37,7 +39,7 @@ class Desk:
         self.outlet = outlet
         self.counters = Counters()
         self.custody = Custody(
-            ledger, lambda *_: True, Alarms(), self.counters, receipt_every_s=0.5
+            ledger, lambda *_: True, Timers(), self.counters, receipt_every_s=0.5
         )
         self.ledger = ledger
         self.bundle_id = bundle_id
@@ -177,7 +179,7 @@ def test_a_new_session_is_newer_whatever_its_clock_says(
 
 
 def test_texts_are_capped(desk: Desk, camera: FakeCamera) -> None:
-    long = Answer("a" * 5000, 0.5, "edge", "split", "b" * 5000, Stages())
+    long = Answer("a" * 5000, 0.5, "edge", "split", "b" * 5000, EdgeSeconds())
     desk.publisher.publish(camera.embedding(1), long)
     caption = desk.outlet.sent[0].caption
     assert (len(caption.text), len(caption.reason)) == (1000, 200)

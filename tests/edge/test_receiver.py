@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.codec import Tables
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties
@@ -24,12 +25,12 @@ from aiflow.common.wire import (
     pack,
     pack_local,
 )
-from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import Embedding, LocalCaption, Picture, StreamKey
 from aiflow.edge.custody import Custody
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.receiver import Coding, Receiver
+from aiflow.edge.received import EmbeddingFrame, LocalCaption, PictureFrame, StreamKey
+from aiflow.edge.receiver import Receiver
 from aiflow.edge.streams import Streams
+from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera
@@ -44,15 +45,15 @@ class Desk:
     def __init__(self, ledger: Ledger, bundle_id: str, tables: Tables) -> None:
         self.counters = Counters()
         self.custody = Custody(
-            ledger, lambda *_: True, Alarms(), self.counters, receipt_every_s=0.5
+            ledger, lambda *_: True, Timers(), self.counters, receipt_every_s=0.5
         )
-        self.frames: list[Embedding] = []
+        self.frames: list[EmbeddingFrame] = []
         self.captions: list[LocalCaption] = []
-        self.pictures: list[Picture] = []
+        self.pictures: list[PictureFrame] = []
         self.wanted: list[StreamKey] = []
         self.receiver = Receiver(
             Topics(),
-            Coding(bundle_id, bytes.fromhex(bundle_id)[:2], tables),
+            BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], tables),
             Streams(bundle_id, {"signer": KEY}, max_streams=8),
             self.custody,
             self,
@@ -69,10 +70,10 @@ class Desk:
     def errors(self, reason: str) -> int:
         return self.counters.value("aiflow_payload_errors_total", reason=reason)
 
-    def embedding(self, frame: Embedding) -> None:
+    def embedding(self, frame: EmbeddingFrame) -> None:
         self.frames.append(frame)
 
-    def picture(self, frame: Picture) -> None:
+    def picture(self, frame: PictureFrame) -> None:
         self.pictures.append(frame)
 
     def local_caption(self, frame: LocalCaption) -> None:

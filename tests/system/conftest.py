@@ -25,7 +25,7 @@ from aiflow.rig.child import Child
 from aiflow.rig.link import Link
 from aiflow.rig.tiers import Plan, tier_processes
 
-START_S = 30.0
+START_S = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.system.conftest import START_S, wait_until
 
 if TYPE_CHECKING:
     from tests.system.conftest import System
@@ -87,7 +88,10 @@ def test_camera_s_process_that_is_killed_costs_a_moment(system: System, camera: 
     assert camera.becomes(b"offline") < 3
     camera.becomes(b"online")
     system.wait_for_captions(captions + 3)
-    assert "its process was ended by SIGKILL" in system.tiers["device"].log_path.read_text()
+    log = system.tiers["device"].log_path
+    wait_until(
+        lambda: "its process was ended by SIGKILL" in log.read_text(), START_S, "the device says so"
+    )
 
 
 def test_killed_device_leaves_no_process(system: System, camera: Camera) -> None:

@@ -63,7 +63,7 @@ def test_a_changed_model_file_is_named_and_not_loaded(
     assert 'bundle = "street"' in configuration
     configuration = configuration.replace('bundle = "street"', f'bundle = "{path}"')
     with tier_process(tier, configuration, system.folder) as child:
-        assert child.wait(20.0) == 1
+        assert child.wait(START_S) == 1
         (sentence,) = child.last_lines(1)
         assert f"{changed} was changed" in sentence
         assert not any("Traceback" in line for line in child.last_lines(40))
@@ -85,7 +85,7 @@ def test_a_device_with_another_bundle_is_dropped_and_counted(
     folder.mkdir()
     with tier_process("device", toml.text(settings), folder):
         system.wait_for_captions(10)
-        deadline = time.monotonic() + 15.0
+        deadline = time.monotonic() + START_S
         while not (dropped := _dropped(system.edge_counters(), "bundle")):
             assert time.monotonic() < deadline, system.edge_counters()
             time.sleep(0.1)
@@ -110,7 +110,7 @@ def test_rubbish_on_the_wire_is_dropped_and_counted(system: System) -> None:
     system.wait_for_captions(before + 10)
     for child in system.tiers.values():
         assert not any("Traceback" in line for line in child.last_lines(400))
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + START_S
     while not all(_dropped(system.edge_counters(), why) for why in ("truncated", "version")):
         assert time.monotonic() < deadline, system.edge_counters()
         time.sleep(0.1)
@@ -124,7 +124,7 @@ def test_signed_frames_are_captioned_and_those_of_another_key_refused(system: Sy
     system.configure("edge", f'device_keys = {{ demo = "{system.folder / "edge.key"}" }}')
     system.configure("edge", "stats_every_s = 1.0")
     system.start("device", "edge")
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + START_S
     while not _dropped(system.edge_counters(), "mac"):
         assert time.monotonic() < deadline, system.edge_counters()
         time.sleep(0.1)
@@ -153,7 +153,7 @@ def test_sigterm_ends_a_daemon_in_good_order(tier: str, system: System) -> None:
 
 def test_sigterm_ends_a_cloud_worker_in_good_order(system: System) -> None:
     system.start("cloud")
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + START_S
     while not any("connected" in line for line in system.child("cloud").last_lines(20)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -164,7 +164,7 @@ def test_a_device_that_is_killed_is_told_offline_by_its_will(system: System) -> 
     system.start("device", "edge")
     system.wait_for_captions(1)
     system.child("device").kill()
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + START_S
     while system.recorder.last("aiflow/demo/available") != b"offline":
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -193,7 +193,7 @@ def test_tiers_wait_for_a_broker_that_comes_later(system: System) -> None:
     time.sleep(1.0)
     assert all(system.child(tier).running for tier in ("device", "edge"))
     system.broker.start()
-    system.wait_for_captions(3, timeout_s=30.0)
+    system.wait_for_captions(3, timeout_s=START_S)
 
 
 def test_a_device_without_its_camera_goes_on_and_says_so(system: System, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_device_without_its_camera_goes_on_and_says_so(system: System, tmp_pat
                 system.recorder.last("aiflow/blind/door/status") == b"offline"
                 and any("no-such-video.mp4 is not there" in line for line in child.last_lines(20))
             ),
-            15.0,
+            START_S,
             "it is offline, and its log says why",
         )
         assert not any("Traceback" in line for line in child.last_lines(40))

@@ -50,7 +50,7 @@ def test_the_device_captions_while_the_link_is_cut_and_goes_back_after(system: S
     system.link.cut(reset=True)
     log = system.folder / "device.log"
     wait_until(
-        lambda: log.read_text().count("captioned on the device") > 0, 10, "the device says so"
+        lambda: log.read_text().count("captioned on the device") > 0, START_S, "the device says so"
     )
     assert time.time() - cut_at < 5
     time.sleep(1.0)
@@ -61,7 +61,7 @@ def test_the_device_captions_while_the_link_is_cut_and_goes_back_after(system: S
     assert all(caption.timestamp < healed_at + START_S for caption in alone)
     assert "no connection to the broker" in alone[0].reason
     wait_until(lambda: bool(of_tier(system, "edge", healed_at)), START_S, "the edge captions again")
-    assert "within reach again" in log.read_text()
+    wait_until(lambda: "within reach again" in log.read_text(), START_S, "the device says so")
 
 
 def test_a_link_that_falls_silent_is_noticed_by_the_answers_that_do_not_come(
@@ -72,8 +72,10 @@ def test_a_link_that_falls_silent_is_noticed_by_the_answers_that_do_not_come(
     cut_at = time.time()
     system.link.cut()
     log = system.folder / "device.log"
-    wait_until(lambda: "no answer from the broker" in log.read_text(), 10, "the device says so")
-    wait_until(lambda: " (0." in log.read_text(), 10, "and captions by itself")
+    wait_until(
+        lambda: "no answer from the broker" in log.read_text(), START_S, "the device says so"
+    )
+    wait_until(lambda: " (0." in log.read_text(), START_S, "and captions by itself")
     healed_at = time.time()
     system.link.heal()
     wait_until(lambda: bool(of_tier(system, "edge", healed_at)), START_S, "the edge captions again")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.system.conftest import wait_until
 
 from aiflow.cli import units
 from aiflow.rig.child import Child
@@ -92,9 +93,11 @@ def test_whole_life_under_the_directives_of_the_units(system: System, stack: Exi
     services = start(system, stack, confined=True)
     for service in services:
         service.hears("READY=1")
-    edge_log = services[TIERS.index("edge")].child.log_path.read_text()
-    address = re.search(r"dashboard on (http://\S+)", edge_log)
-    assert address is not None, edge_log
+    edge_log = services[TIERS.index("edge")].child.log_path
+    tells = re.compile(r"dashboard on (http://\S+)")
+    wait_until(lambda: bool(tells.search(edge_log.read_text())), PATIENCE_S, "no dashboard")
+    address = tells.search(edge_log.read_text())
+    assert address is not None
     with urllib.request.urlopen(address[1], timeout=PATIENCE_S) as page:
         assert b"AI Flow" in page.read()
     system.wait_for_captions(3, PATIENCE_S)

@@ -13,16 +13,16 @@ from aiflow.common.errors import SourceInvalid
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """The model's own ids of the first and the last token of a caption, and of padding."""
+    """The model's own ids: of a caption's first token, of those that end it, and of padding."""
 
     begin: int
-    end: int
+    ends: tuple[int, ...]
     pad: int
 
     @property
     def unsaid(self) -> list[int]:
-        """What a caption never holds: begin and padding, unless they are the end as well."""
-        return sorted({self.begin, self.pad} - {self.end})
+        """What a caption never holds: begin and padding, unless they end it as well."""
+        return sorted({self.begin, self.pad} - set(self.ends))
 
 
 class Architecture(ABC):
@@ -57,10 +57,24 @@ class Architecture(ABC):
 
 def token_id(name: str, *configs: Any) -> int:
     """Return the first of the configurations' ids of that name; raises SourceInvalid."""
+    return token_ids(name, *configs)[0]
+
+
+def token_ids(name: str, *configs: Any) -> tuple[int, ...]:
+    """Return the ids of that name in the first of the configurations that has any, one or a list.
+
+    Raises SourceInvalid.
+    """
     for config in configs:
         value = getattr(config, name, None)
-        if isinstance(value, int):
-            return value
+        ids = value if isinstance(value, list) else [value]
+        if ids and all(type(one) is int and one >= 0 for one in ids):
+            return tuple(ids)
+        if value is not None:
+            raise SourceInvalid(
+                f"{name} of the model is {value!r}, neither an id nor a list of ids; correct its "
+                "config.json and generation_config.json"
+            )
     raise SourceInvalid(
         f"the model's configuration does not say one {name}; add it to its config.json"
     )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aiflow.training.importing.architecture import Architecture, Ids, token_id
+from aiflow.training.importing.architecture import Architecture, Ids, token_id, token_ids
 from aiflow.training.importing.bert import BertEmbedding, BertLayer
 from aiflow.training.importing.decoder import CrossDecoder, Sight, Text, Words
 
@@ -21,9 +21,9 @@ class Blip(Architecture):
         self._model = model
         self.config = model.config.text_config
         # BLIP ends at its separator, whatever eos_token_id says.
-        end = token_id("sep_token_id", self.config)
+        ends = token_ids("sep_token_id", self.config)
         begin = token_id("bos_token_id", self.config)
-        self.ids = Ids(begin, end, token_id("pad_token_id", self.config))
+        self.ids = Ids(begin, ends, token_id("pad_token_id", self.config))
         self.see = model.vision_model
         self.head = model.text_decoder.cls.predictions.decoder
         self.generator = model.text_decoder

@@ -93,10 +93,10 @@ class Text(nn.Module):
         self.words = words
         self.embed = embed
         self.last = last
-        self.end = ids.end
-        self.special = nn.Buffer(torch.tensor([ids.begin, ids.begin, ids.end]))
+        self.ends = nn.Buffer(torch.tensor(ids.ends))
+        self.special = nn.Buffer(torch.tensor([ids.begin, ids.begin, ids.ends[0]]))
         never = torch.zeros(words.size)
-        never[[ids.begin, ids.end, ids.pad]] = NEVER
+        never[[ids.begin, *ids.ends, ids.pad]] = NEVER
         self.never = nn.Buffer(never)
 
     def read(self, ids: Tensor, positions: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class Text(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """Logits of our ids: the begin, end and padding of the model are never said as its own."""
         own = self.words.logits(self.last(x))
-        end = own[..., self.end : self.end + 1]
+        end = own.index_select(-1, self.ends).amax(-1, keepdim=True)
         never = torch.full_like(end, NEVER)
         return torch.cat([*[never] * (START + 1), end, own + self.never], dim=-1)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
 from aiflow.common.errors import SourceInvalid
-from aiflow.training.importing.architecture import Architecture, Ids, token_id
+from aiflow.training.importing.architecture import Architecture, Ids, token_id, token_ids
 from aiflow.training.importing.bert import BertEmbedding, BertLayer
 from aiflow.training.importing.decoder import PrefixDecoder, Sight, Text, Words
 
@@ -27,7 +27,11 @@ class Git(Architecture):
         self._model = model
         self.config = model.config
         configs = (model.generation_config, self.config)
-        self.ids = Ids(*(token_id(f"{name}_token_id", *configs) for name in ("bos", "eos", "pad")))
+        self.ids = Ids(
+            token_id("bos_token_id", *configs),
+            token_ids("eos_token_id", *configs),
+            token_id("pad_token_id", *configs),
+        )
         self.see = model.git.image_encoder
         # generate() takes nothing but pixels: from now on its encoder passes on what it is given.
         model.git.image_encoder = _Seen()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import BaseModelOutput
 
 from aiflow.common.errors import SourceInvalid
-from aiflow.training.importing.architecture import Architecture, Ids, token_id
+from aiflow.training.importing.architecture import Architecture, Ids, token_id, token_ids
 from aiflow.training.importing.decoder import CrossDecoder, Layer, Sight, Text, Words
 
 
@@ -27,12 +27,12 @@ class VisionGpt2(Architecture):
         self._model = model
         self.config = model.decoder.config
         configs = (model.generation_config, model.config, self.config)
-        end = token_id("eos_token_id", *configs)
+        ends = token_ids("eos_token_id", *configs)
         begin = getattr(model.generation_config, "decoder_start_token_id", None)
         if begin is None:
             begin = token_id("bos_token_id", *configs)
         pad = getattr(model.generation_config, "pad_token_id", None)
-        self.ids = Ids(begin, end, end if pad is None else pad)
+        self.ids = Ids(begin, ends, ends[0] if pad is None else pad)
         self.see = model.encoder
         self.head = model.decoder.lm_head
         self.generator = model

@@ -79,7 +79,7 @@ class Foreign:
         with _quiet():
             said = self._architecture.generate(hidden, begin)[:, 1:].tolist()
         for line in said:
-            length = line.index(ids.end) if ids.end in line else len(line)
+            length = next((at for at, own in enumerate(line) if own in ids.ends), len(line))
             ended = [END] if length < len(line) else []
             captions.append([own + SHIFT for own in line[:length]] + ended)
         return captions
@@ -98,6 +98,7 @@ def load(source: str | Path) -> Foreign:
     preprocessing = Preprocessing.read(folder)
     vision = Vision(architecture.see, preprocessing).eval()
     size = _size(architecture.see.config)
+    _refuse_unfit(architecture)
     with torch.no_grad():
         hidden = vision(torch.zeros(1, size[1], size[0], 3))
     foreign = Foreign(
@@ -124,6 +125,8 @@ def load(source: str | Path) -> Foreign:
 def _architecture(folder: Path) -> Architecture:
     config = read_config(folder)
     named = config.get("architectures") or ["none"]
+    if not isinstance(named, list):
+        raise SourceInvalid(f"architectures in {folder / 'config.json'} is no list; correct it")
     for known in ARCHITECTURES:
         if known.name in named:
             return known(_read(folder, known.name))
@@ -184,7 +187,7 @@ def _generate_greedily(architecture: Architecture, tokens: int) -> None:
         max_new_tokens=tokens,
         bos_token_id=ids.begin,
         decoder_start_token_id=ids.begin,
-        eos_token_id=ids.end,
+        eos_token_id=list(ids.ends),
         pad_token_id=ids.pad,
         suppress_tokens=ids.unsaid or None,
     )
@@ -201,6 +204,22 @@ def _size(config: Any) -> tuple[int, int]:
         f"the vision model {config.model_type} does not say its image_size; only those of a fixed "
         "size can be imported"
     )
+
+
+def _refuse_unfit(architecture: Architecture) -> None:
+    channels = getattr(architecture.see.config, "num_channels", 3)
+    if channels != 3:
+        raise SourceInvalid(
+            f"num_channels of the vision model in config.json is {channels}; only models of colour "
+            "pictures, with 3, can be imported"
+        )
+    ids, known = architecture.ids, architecture.head.out_features
+    largest = max(ids.begin, *ids.ends, ids.pad)
+    if largest >= known:
+        raise SourceInvalid(
+            f"the model's configuration names the token {largest}, and it has only {known}; "
+            "correct bos_token_id, eos_token_id and pad_token_id"
+        )
 
 
 def _refuse_too_large(foreign: Foreign) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any, Final
 
 import huggingface_hub
+import yaml
 
 from aiflow.common.errors import SourceInvalid
 
+log = logging.getLogger(__name__)
+
 _WANTED: Final = ("*.json", "*.safetensors", "README.md")
+_HEADER: Final = re.compile(r"---[ \t]*\r?\n(.*?)\r?\n---", re.DOTALL)
+"""Of a model card: YAML between two lines of dashes."""
 _HUB_ID: Final = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -41,15 +47,10 @@ def locate(source: str | Path) -> Path:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the model's config.json, and see that there are weights to it; raises SourceInvalid."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise SourceInvalid(
-            f"{path} cannot be read ({exc}); name the directory of a whole model"
-        ) from exc
-    if not isinstance(config, dict):
-        raise SourceInvalid(f"{path} is no configuration of a model")
+    config = read_object(folder / "config.json")
+    generation = folder / "generation_config.json"
+    if generation.is_file():
+        read_object(generation)  # transformers would go on without it, and say nothing
     if not any(folder.glob("*.safetensors")):
         raise SourceInvalid(
             f"{folder} has no *.safetensors, and weights of other kinds (pickle) are not read, "
@@ -58,9 +59,34 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file of the model; raises SourceInvalid."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as exc:
+        raise SourceInvalid(
+            f"{path} cannot be read ({exc}); name the directory of a whole model"
+        ) from exc
+    if not isinstance(content, dict):
+        raise SourceInvalid(
+            f"{path} holds no JSON object; get this file from where the model comes from"
+        )
+    return content
+
+
 def license_of(folder: Path) -> str:
-    """Return the license that the model card names, or ""."""
+    """Return the license that the model card names, or "", also where the card cannot be read."""
     card = folder / "README.md"
-    facts = huggingface_hub.metadata_load(card) if card.is_file() else None
-    named = (facts or {}).get("license", "")
-    return named if isinstance(named, str) else ", ".join(named)
+    try:
+        text = card.read_bytes().decode("utf-8-sig", errors="replace")
+        header = _HEADER.match(text)
+        facts = yaml.safe_load(header[1]) if header else None
+    except FileNotFoundError:
+        return ""
+    except (OSError, yaml.YAMLError) as exc:
+        reason = str(exc).splitlines()[0]
+        log.warning("%s cannot be read (%s), so the licence is not known from it", card, reason)
+        return ""
+    named = facts.get("license") if isinstance(facts, dict) else None
+    names = named if isinstance(named, list) else [named]
+    return ", ".join(str(name) for name in names if name)

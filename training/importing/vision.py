@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aiflow.common.errors import SourceInvalid
+from aiflow.training.importing.source import read_object
 
 _FILES: Final = ("preprocessor_config.json", "processor_config.json")
 
@@ -35,11 +35,16 @@ class Preprocessing:
             path = folder / name
             if not path.is_file():
                 continue
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = read_object(path)
             raw = raw.get("image_processor", raw)
+            if not isinstance(raw, dict):
+                raise SourceInvalid(f"image_processor in {path} is no JSON object; correct it")
             if raw.get("do_normalize", True) and not {"image_mean", "image_std"} <= raw.keys():
                 continue
-            return cls._of(raw)
+            try:
+                return cls._of(raw)
+            except (TypeError, ValueError) as exc:
+                raise SourceInvalid(f"{path} cannot be used: {exc}; correct it") from exc
         raise SourceInvalid(
             f"{folder} has no {_FILES[0]} with image_mean and image_std, which say how the model "
             "takes its pictures; get it from where the model comes from"
@@ -49,10 +54,15 @@ class Preprocessing:
     def _of(cls, raw: dict[str, Any]) -> Preprocessing:
         normalized = raw.get("do_normalize", True)
         size = raw.get("size")
+        scaled = raw.get("do_rescale", True)
+        scale = _numbers(raw, "rescale_factor") if scaled and "rescale_factor" in raw else None
+        std = _numbers(raw, "image_std") if normalized else (1.0,) * 3
+        if min(map(abs, std)) == 0:
+            raise ValueError("image_std is 0, by which nothing can be divided")
         return cls(
-            scale=float(raw.get("rescale_factor", 1 / 255)) if raw.get("do_rescale", True) else 1.0,
-            mean=_triple(raw["image_mean"]) if normalized else (0.0,) * 3,
-            std=_triple(raw["image_std"]) if normalized else (1.0,) * 3,
+            scale=scale[0] if scale else 1 / 255 if scaled else 1.0,
+            mean=_numbers(raw, "image_mean") if normalized else (0.0,) * 3,
+            std=std,
             cropped=bool(raw.get("do_center_crop"))
             or (isinstance(size, dict) and "shortest_edge" in size),
         )
@@ -75,5 +85,11 @@ class Vision(nn.Module):
         return hidden
 
 
-def _triple(values: float | Sequence[float]) -> tuple[float, ...]:
-    return tuple(values) if isinstance(values, Sequence) else (float(values),) * 3
+def _numbers(raw: dict[str, Any], name: str) -> tuple[float, ...]:
+    """One for each of three channels; a single one is all three's. Raises ValueError."""
+    given = raw[name]
+    values = given if isinstance(given, list) else [given]
+    right = all(type(one) in {int, float} and math.isfinite(one) for one in values)
+    if not right or len(values) not in {1, 3}:
+        raise ValueError(f"{name} must be a number, or three, for red, green and blue")
+    return tuple(map(float, values)) * (3 // len(values))

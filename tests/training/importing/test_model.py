@@ -28,6 +28,8 @@ from aiflow.common.bundle import (  # noqa: E402
 from aiflow.common.captioner import Captioner, Draft, Request  # noqa: E402
 from aiflow.common.greedy import END  # noqa: E402
 from aiflow.training.export import Cache, export_cached, export_graph  # noqa: E402
+from aiflow.training.importing.architecture import Ids  # noqa: E402
+from aiflow.training.importing.decoder import NEVER, SHIFT, Text, Words  # noqa: E402
 from aiflow.training.importing.model import Foreign, load  # noqa: E402
 from aiflow.training.manifest import hashes, write_manifest  # noqa: E402
 
@@ -164,7 +166,18 @@ def test_the_facts_are_those_of_the_configuration(
     assert (foreign.layers, foreign.heads, foreign.max_tokens) == (caches, heads, max_tokens)
     assert (foreign.tokens, foreign.hidden, foreign.width) == (17, 24, 16)
     known = foreign._architecture.ids
-    assert (known.begin, known.end, known.pad) == ids
+    assert (known.begin, *known.ends, known.pad) == ids
+
+
+def test_any_of_several_ends_is_the_end_of_ours() -> None:
+    """And none of them is said as a word of its own."""
+    words = Words(nn.Embedding(7, 4), nn.Linear(4, 7))
+    text = Text(words, nn.Identity(), nn.Identity(), Ids(begin=1, ends=(2, 5), pad=0))
+    x = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1))
+    own, ours = words.logits(x), text.logits(x)
+    assert torch.equal(ours[..., END], own[..., [2, 5]].amax(-1))
+    never = [one for one in range(7) if bool((ours[..., one + SHIFT] < NEVER / 2).all())]
+    assert never == [0, 1, 2, 5]
 
 
 def captions(drafts: Sequence[Draft]) -> list[list[int]]:

@@ -15,7 +15,9 @@ pytest.importorskip("transformers", reason="needs the extra import")
 import huggingface_hub
 
 from aiflow.common.errors import SourceInvalid
+from aiflow.common.greedy import END
 from aiflow.training.importing import model as foreign_model
+from aiflow.training.importing.decoder import SHIFT
 from aiflow.training.importing.model import load
 
 
@@ -131,6 +133,100 @@ def test_a_missing_file_is_named(source: Path, name: str, message: str) -> None:
         load(source)
 
 
+@pytest.mark.parametrize(
+    "name", ["config.json", "generation_config.json", "preprocessor_config.json"]
+)
+@pytest.mark.parametrize("content", [b"{", b"[1, 2]", b'"text"', b"\xff\xfe{}", b"null"])
+def test_a_file_that_is_no_json_object_is_named(source: Path, name: str, content: bytes) -> None:
+    (source / name).write_bytes(content)
+    with pytest.raises(SourceInvalid, match=rf"{name} (cannot be read|holds no JSON object)"):
+        load(source)
+
+
+def test_a_byte_order_mark_changes_nothing(source: Path) -> None:
+    path = source / "preprocessor_config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load(source).name == "git"
+
+
+BAD_STD: list[object] = [0, [0.5, 0.0, 0.5], "0.5", None, [0.5, 0.5]]
+BAD_MEAN: list[object] = [[0.5] * 4, [], [None] * 3, {}]
+BAD_SCALE: list[object] = ["1/255", None, []]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *({"image_std": value} for value in BAD_STD),
+        *({"image_mean": value} for value in BAD_MEAN),
+        *({"rescale_factor": value} for value in BAD_SCALE),
+        {"image_processor": [1]},
+    ],
+)
+def test_preprocessing_that_cannot_be_is_named(source: Path, facts: dict[str, Any]) -> None:
+    change(source / "preprocessor_config.json", **facts)
+    name = "|".join(facts)
+    with pytest.raises(SourceInvalid, match=rf"({name}).*preprocessor_config|config\.json.*{name}"):
+        load(source)
+
+
+def test_one_number_is_for_all_channels(source: Path) -> None:
+    change(source / "preprocessor_config.json", image_mean=[0.5], image_std=0.25)
+    foreign = load(source)
+    assert foreign.vision.gain.flatten().tolist() == pytest.approx([1 / 255 / 0.25] * 3)
+    assert foreign.vision.offset.flatten().tolist() == pytest.approx([-2.0] * 3)
+
+
+def test_a_model_of_one_channel_is_refused(tmp_path: Path) -> None:
+    import transformers  # noqa: PLC0415
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    vision = {**sizes, "image_size": 32, "intermediate_size": 8, "num_channels": 1}
+    config = transformers.GitConfig(
+        vision_config=vision,
+        **sizes,
+        intermediate_size=8,
+        vocab_size=9,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    transformers.GitForCausalLM(config).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": 0.5, "image_std": 0.5}')
+    with pytest.raises(SourceInvalid, match=r"num_channels .* is 1"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("ends, message", [(99, "names the token 99"), ([3, "4"], "eos_token_id")])
+def test_ends_that_cannot_be_are_named(source: Path, ends: object, message: str) -> None:
+    change(source / "generation_config.json", eos_token_id=ends)
+    with pytest.raises(SourceInvalid, match=message):
+        load(source)
+
+
+def test_a_caption_ends_with_any_of_its_ends(source: Path) -> None:
+    """In the decoder that is exported, and in what it is held against."""
+    import torch  # noqa: PLC0415
+
+    def captions() -> list[list[int]]:
+        foreign = load(source)
+        with torch.no_grad():
+            draw = torch.Generator().manual_seed(3)
+            said = foreign.caption(torch.randn(24, foreign.tokens, foreign.hidden, generator=draw))
+        return list(said)
+
+    before = captions()
+    often = max(range(4, 17), key=lambda own: sum(own + SHIFT in line for line in before))
+    change(source / "generation_config.json", eos_token_id=[3, often])
+    after = captions()
+    assert any(often + SHIFT in line for line in before)
+    assert not any(often + SHIFT in line for line in after)
+    cut = [line.index(often + SHIFT) for line in before if often + SHIFT in line]
+    ended = [line for line, was in zip(after, before, strict=True) if often + SHIFT in was]
+    assert [line.index(END) for line in ended] == cut
+    assert load(source)._architecture.ids.ends == (3, often)
+
+
 def test_too_large_a_vocabulary_is_refused(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign_model, "MAX_VOCABULARY", 20)
     with pytest.raises(SourceInvalid, match=r"vocabulary of 18, more than the 17"):
@@ -149,3 +245,22 @@ def test_the_license_comes_from_the_model_card(source: Path) -> None:
     assert load(source).license == ""
     (source / "README.md").write_text("---\nlicense: mit\ntags:\n- captions\n---\nA model.\n")
     assert load(source).license == "mit"
+
+
+@pytest.mark.parametrize(
+    "card, found",
+    [
+        (b"---\nlicense: mit\n---\nby Andr\xe9\n", "mit"),
+        (b"\xef\xbb\xbf---\r\nlicense: [mit, other]\r\n---\r\n", "mit, other"),
+        (b"---\nlicense: [unclosed\n---\n", ""),
+        (b"---\n- a list\n---\n", ""),
+        (b"---\nlicense:\n---\n", ""),
+        (b"no header", ""),
+    ],
+)
+def test_a_model_card_of_any_kind_is_understood_or_left_out(
+    source: Path, card: bytes, found: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (source / "README.md").write_bytes(card)
+    assert load(source).license == found
+    assert ("README.md cannot be read" in caplog.text) is (b"unclosed" in card)

@@ -1,6 +1,6 @@
 """Things to do later: one heap of times, one thread that waits for the next. A leaf.
 
-Leases, receipts and statistics all end at some moment; one `Alarms` serves them all, woken by a
+Leases, receipts and statistics all end at some moment; one `Timers` serves them all, woken by a
 condition, never by polling. What is due is handed to the caller, whose thread runs it.
 """
 
@@ -15,10 +15,10 @@ from collections.abc import Callable
 Action = Callable[[], None]
 
 
-class Alarms:
+class Timers:
     """A queue of actions by due time; any thread may add one.
 
-    It holds what its users keep outstanding, and they are bounded: one alarm per escalation, per
+    It holds what its users keep outstanding, and they are bounded: one timer per escalation, per
     stream with receipts owed, and a few fixed ones. Nothing is cancelled: an action that has become
     pointless finds that out and does nothing.
     """

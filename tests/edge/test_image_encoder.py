@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from aiflow.common.codec import Tables
-from aiflow.common.encoder import Encoding, Image
+from aiflow.common.encoder import Encoder, Encoding, Image
 from aiflow.common.errors import PayloadMalformed
 from aiflow.common.symbols import decode
 from aiflow.common.wire import Context, Header, unpack
-from aiflow.edge.arrival import FrameKey, Picture, StreamKey
-from aiflow.edge.eyes import Eyes, decoded
+from aiflow.edge.image_encoder import ImageEncoder, decoded
+from aiflow.edge.received import FrameKey, PictureFrame, StreamKey
 
 TABLES = Tables.uniform(6, 3, 5, layers=(4, 6))
 CONTEXT = Context("pi", "door", 1_700_000_000_000)
@@ -18,7 +18,7 @@ _, CODED = cv2.imencode(".jpg", np.full((48, 64, 3), 100, np.uint8))
 JPEG = CODED.tobytes()
 
 
-class FakeEncoder:
+class FakeEncoder(Encoder):
     loads = 0
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class FakeEncoder:
         return Encoding(symbols, symbols.astype(np.float32))
 
 
-def picture(jpeg: bytes = JPEG) -> Picture:
-    return Picture(
+def picture(jpeg: bytes = JPEG) -> PictureFrame:
+    return PictureFrame(
         key=FrameKey(StreamKey("pi", "door", CONTEXT.epoch_ms), 7),
         payload=jpeg,
         captured_s=1.0,
@@ -46,10 +46,10 @@ def picture(jpeg: bytes = JPEG) -> Picture:
 
 def test_a_picture_becomes_what_its_device_would_have_sent() -> None:
     FakeEncoder.loads = 0
-    eyes = Eyes(FakeEncoder, TABLES)
+    image_encoder = ImageEncoder(FakeEncoder, TABLES)
     assert FakeEncoder.loads == 0, "most nodes never see a picture"
-    frame = eyes.see(picture())
-    eyes.see(picture())
+    frame = image_encoder.encode(picture())
+    image_encoder.encode(picture())
     assert FakeEncoder.loads == 1
     assert frame.pictured
     assert (frame.key, frame.uplink_bytes) == (picture().key, len(JPEG))

@@ -10,16 +10,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 import cv2
 import numpy as np
 
 from aiflow.common.codec import Tables
-from aiflow.common.encoder import Encoding, Image
+from aiflow.common.encoder import Encoder, Image
 from aiflow.common.errors import PayloadMalformed
 from aiflow.common.symbols import Decoded, key_payload
-from aiflow.edge.arrival import Embedding, Picture
+from aiflow.edge.received import EmbeddingFrame, PictureFrame
 
 MAX_PIXELS: Final = 4096 * 4096
 """Of a picture; more would be a bomb."""
@@ -27,28 +27,22 @@ _SIZE: Final = struct.Struct(">HH")
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
-class Encodes(Protocol):
-    """An encoder, or what stands in for one."""
-
-    def encode(self, image: Image) -> Encoding: ...
-
-
-class Eyes:
+class ImageEncoder:
     """Encodes pictures on the decoding thread; the encoder is loaded with the first of them."""
 
-    def __init__(self, load: Callable[[], Encodes], tables: Tables) -> None:
+    def __init__(self, load: Callable[[], Encoder], tables: Tables) -> None:
         self._load = load
         self._tables = tables
-        self._encoder: Encodes | None = None
+        self._encoder: Encoder | None = None
 
-    def see(self, picture: Picture) -> Embedding:
+    def encode(self, picture: PictureFrame) -> EmbeddingFrame:
         """Raises PayloadMalformed for what is no picture, and BundleError without an encoder."""
         image = decoded(picture.jpeg)
         if self._encoder is None:
             self._encoder = self._load()
         symbols = self._encoder.encode(image).symbols
         header = replace(picture.header, layers=len(self._tables.layers))
-        return Embedding(
+        return EmbeddingFrame(
             **picture.known(),
             decoded=Decoded(symbols, symbols),
             header=header,

@@ -25,7 +25,7 @@ class FrameKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
+class ReceivedFrame:
     """A frame's payload that was received and found genuine."""
 
     key: FrameKey
@@ -33,9 +33,9 @@ class Arrival:
     captured_s: float
     """Capture time by the device's clock, seconds since 1970."""
     received_s: float
-    """Arrival by this machine's clock, seconds since 1970."""
+    """ReceivedFrame by this machine's clock, seconds since 1970."""
     received_at: float
-    """Arrival by the monotonic clock, seconds."""
+    """ReceivedFrame by the monotonic clock, seconds."""
     late: bool
     """It had waited on the device before it came."""
     uplink_bytes: int
@@ -43,11 +43,11 @@ class Arrival:
 
     def known(self) -> dict[str, Any]:
         """What every kind of arrival is made with, by name."""
-        return {one.name: getattr(self, one.name) for one in fields(Arrival)}
+        return {one.name: getattr(self, one.name) for one in fields(ReceivedFrame)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Embedding(Arrival):
+class EmbeddingFrame(ReceivedFrame):
     """A frame that came as task tokens."""
 
     decoded: Decoded
@@ -67,7 +67,7 @@ class Embedding(Arrival):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture(Arrival):
+class PictureFrame(ReceivedFrame):
     """A frame that came as a picture."""
 
     jpeg: bytes
@@ -76,7 +76,7 @@ class Picture(Arrival):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LocalCaption(Arrival):
+class LocalCaption(ReceivedFrame):
     """A frame that the device captioned by itself."""
 
     local: Local

@@ -30,11 +30,11 @@ from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Reason
 from aiflow.common.symbols import key_payload
 from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, Kind, pack_escalation
-from aiflow.edge.alarms import Alarms
-from aiflow.edge.arrival import Embedding
 from aiflow.edge.outlet import Outlet
 from aiflow.edge.policy import CloudState
-from aiflow.edge.publisher import Stages
+from aiflow.edge.publisher import EdgeSeconds
+from aiflow.edge.received import EmbeddingFrame
+from aiflow.edge.timers import Timers
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,11 @@ class Pool:
 class Question:
     """One escalation on its way."""
 
-    frame: Embedding
+    frame: EmbeddingFrame
     payloads: tuple[bytes, ...]
     draft: tuple[int, ...]
     """The edge's tokens."""
-    stages: Stages
+    stages: EdgeSeconds
     """Of the edge's own caption."""
     asked_at: float
     correlation: bytes = field(default_factory=lambda: secrets.token_bytes(CORRELATION_BYTES))
@@ -86,7 +86,7 @@ class Escalations:
         outlet: Outlet,
         pool: Pool,
         tables: Tables,
-        alarms: Alarms,
+        timers: Timers,
         on_answer: OnAnswer,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
@@ -94,7 +94,7 @@ class Escalations:
         self._outlet = outlet
         self._pool = pool
         self._tables = tables
-        self._alarms = alarms
+        self._timers = timers
         self._on_answer = on_answer
         self._counters = counters
         self._faults = Faults(counters, "aiflow_escalation_faults_total", log)
@@ -120,7 +120,7 @@ class Escalations:
                 self._seconds.known(),
             )
 
-    def ask(self, frame: Embedding, draft: tuple[int, ...], stages: Stages) -> None:
+    def ask(self, frame: EmbeddingFrame, draft: tuple[int, ...], stages: EdgeSeconds) -> None:
         """Send the payloads that the device keeps of a frame, and the draft, to the pool."""
         payloads, draft = _standing_alone(frame, self._tables), draft[:MAX_DRAFT_TOKENS]
         question = Question(frame, payloads, draft, stages, self._clock())
@@ -168,7 +168,7 @@ class Escalations:
             trailer=frame.context.trailer_bytes,
         )
         attempt = question.attempt
-        self._alarms.after(lease_s, partial(self._lease_ended, question, attempt))
+        self._timers.after(lease_s, partial(self._lease_ended, question, attempt))
         packed = pack_escalation(request)
         with self._lock:
             self._bytes.add(len(packed))
@@ -237,7 +237,7 @@ class Escalations:
         return question.correlation in self._pending and question.attempt == attempt
 
 
-def _standing_alone(frame: Embedding, tables: Tables) -> tuple[bytes, ...]:
+def _standing_alone(frame: EmbeddingFrame, tables: Tables) -> tuple[bytes, ...]:
     """Payloads that yield a frame without any other: those that its device keeps of it.
 
     They are the original ones; only in the place of a delta is the key payload of the frame.

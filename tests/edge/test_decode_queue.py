@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiflow.edge.batcher import batcher
+from aiflow.edge.decode_queue import batcher
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera

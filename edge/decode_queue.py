@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiflow.common.batches import Batches
-from aiflow.edge.arrival import Embedding, Picture
+from aiflow.edge.received import EmbeddingFrame, PictureFrame
 
-Waiting = Embedding | Picture
+Waiting = EmbeddingFrame | PictureFrame
 
 
 def batcher(max_waiting: int) -> Batches[Waiting]:

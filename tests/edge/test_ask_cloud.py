@@ -10,9 +10,9 @@ from aiflow.common.codec import Tables
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
-from aiflow.edge.alarms import Alarms
-from aiflow.edge.escalation import ABSENT_REST_S, Escalations, Pool, Question
-from aiflow.edge.publisher import Stages
+from aiflow.edge.ask_cloud import ABSENT_REST_S, Escalations, Pool, Question
+from aiflow.edge.publisher import EdgeSeconds
+from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
     from tests.edge.conftest import Clock, FakeCamera, FakeOutlet, Sent
@@ -27,7 +27,7 @@ class Desk:
         self.clock = clock
         self.outlet = outlet
         self.counters = Counters()
-        self.alarms = Alarms(clock)
+        self.timers = Timers(clock)
         self.answers: list[tuple[Question, CloudReply]] = []
         self.escalations = Escalations(
             outlet,
@@ -37,18 +37,18 @@ class Desk:
                 LEASE_S,
             ),
             tables,
-            self.alarms,
+            self.timers,
             lambda *answer: self.answers.append(answer),
             self.counters,
             clock,
         )
 
     def ask(self, camera: FakeCamera, sequence: int = 1) -> None:
-        self.escalations.ask(camera.embedding(sequence), (7, 8, 2), Stages(0.001, 0.02))
+        self.escalations.ask(camera.embedding(sequence), (7, 8, 2), EdgeSeconds(0.001, 0.02))
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
-        for action in self.alarms.due():
+        for action in self.timers.due():
             action()
 
     def reply(self, request: Sent, error: str | None = None) -> None:
@@ -89,7 +89,7 @@ def test_a_delta_travels_on_as_the_key_payload_that_its_device_keeps(
     frame = replace(
         camera.embedding(2), payload=refinement, payloads=(camera.delta(2, 1), refinement)
     )
-    desk.escalations.ask(frame, (7, 8, 2), Stages())
+    desk.escalations.ask(frame, (7, 8, 2), EdgeSeconds())
     (request,) = desk.outlet.sent
     assert unpack_escalation(request.payload).payloads == (camera.key_frame(2), refinement)
 

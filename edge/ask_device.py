@@ -15,9 +15,9 @@ from aiflow.common.mean import Mean
 from aiflow.common.mqtt import publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import RefineOrder, pack_refine_order
-from aiflow.edge.arrival import Embedding, FrameKey
 from aiflow.edge.outlet import Outlet
 from aiflow.edge.policy import DeviceState
+from aiflow.edge.received import EmbeddingFrame, FrameKey
 
 EXPIRY_S: Final = 10
 MAX_ASKED: Final = 256
@@ -25,7 +25,7 @@ MAX_ASKED: Final = 256
 PUBACK_BYTES: Final = 4
 
 
-class Refinements:
+class DeviceQuestions:
     """Used by the decoding thread alone."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Refinements:
         known = DeviceState(0)
         self._bytes, self._seconds = Mean(known.bytes), Mean(known.seconds)
 
-    def state(self, frame: Embedding) -> DeviceState:
+    def state(self, frame: EmbeddingFrame) -> DeviceState:
         """What the policy should know of a frame's device at this moment."""
         now = self._clock()
         while self._minute and self._minute[0] <= now - 60.0:
@@ -58,7 +58,7 @@ class Refinements:
             layers, missing, len(self._minute), self._bytes.known(), self._seconds.known()
         )
 
-    def ask(self, frame: Embedding) -> bool:
+    def ask(self, frame: EmbeddingFrame) -> bool:
         """Order all layers that are not here; False if the broker is away or its queue is full."""
         device, camera, _ = frame.key.stream
         layers = self._here(frame)
@@ -76,13 +76,13 @@ class Refinements:
             self._asked.popitem(last=False)
         return True
 
-    def came(self, frame: Embedding) -> None:
+    def came(self, frame: EmbeddingFrame) -> None:
         """More layers of a frame are here: learn what they cost."""
         asked_at, size = self._asked.pop(frame.key, (None, 0))
         if asked_at is not None:
             self._seconds.add(self._clock() - asked_at)
             self._bytes.add(size + frame.uplink_bytes)
 
-    def _here(self, frame: Embedding) -> int:
+    def _here(self, frame: EmbeddingFrame) -> int:
         """How many layers of a frame are at hand."""
         return sum(tokens <= len(frame.decoded.symbols) for tokens in self._layers)
