@@ -84,7 +84,9 @@ class StateFile:
                 yield self._database
             except sqlite3.Error as error:
                 self.damaged |= is_corrupt(error)
-                raise StorageError(f"{self._what} {self._path}: {complaint(error)}") from error
+                raise StorageError(
+                    f"{self._what} {self._path}: {complaint(error)}; see `{self._doctor}`"
+                ) from error
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -133,8 +135,7 @@ class StateFile:
             for pragma in self._pragmas:
                 database.execute(f"PRAGMA {pragma}")
             self._migrate(database)
-            if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise Corrupt("its content is damaged")
+            _check(database)
         except BaseException:
             database.close()
             raise
@@ -145,18 +146,16 @@ class StateFile:
         known = len(self._migrations)
         if version > known:
             raise StorageError(
-                f"{self._what} {self._path} was written by a newer version of this software "
-                f"(format {version}, this one knows {known}); install that version, or move the "
-                "file away to begin a new one"
+                f"{self._what} {self._path} is of version {version}, and this software knows "
+                f"{known} at most: install the newer one again, or move the file away to begin anew"
             )
         for number in range(max(version, 0), known):
-            database.executescript(
-                f"BEGIN IMMEDIATE;{self._migrations[number]};PRAGMA user_version={number + 1};COMMIT;"
-            )
+            step = f"{self._migrations[number]};PRAGMA user_version = {number + 1}"
+            database.executescript(f"BEGIN IMMEDIATE;{step};COMMIT;")
 
     def _put_aside(self, why: str) -> None:
-        aside = [self._path.with_name(f"{self._path.name}.corrupt")]
-        aside += [aside[0].with_name(f"{aside[0].name}-{n}") for n in range(2, MAX_ASIDE + 1)]
+        names = (f"{self._path.name}.corrupt-{number}" for number in range(1, MAX_ASIDE + 1))
+        aside = [self._path.with_name(name) for name in names]
         free = next((one for one in aside if not one.exists()), None)
         for suffix in PARTS:
             part = self._path.with_name(self._path.name + suffix)
@@ -169,6 +168,11 @@ class StateFile:
         went = "removed, as enough are kept" if free is None else f"moved to {free.name}"
         log.error("%s %s is corrupt (%s): %s, a new one begins", self._what, self._path, why, went)
         self.set_aside = free or self._path
+
+
+def _check(database: sqlite3.Connection) -> None:
+    if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise Corrupt("its content is damaged")
 
 
 def is_corrupt(error: sqlite3.Error) -> bool:
