@@ -17,8 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.bench.captions import Scores, interval, score
-from aiflow.bench.judge import BATCH, Answers
+from aiflow.bench.judge import BATCH, Answers, Scores, interval, score
 from aiflow.bench.tables import Goal, goal_table, markdown
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request

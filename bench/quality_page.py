@@ -24,7 +24,7 @@ Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CloudCaptions:
     """What the cloud said of the test scenes 0, 1, ... of a seed."""
 
     seed: int
@@ -76,7 +76,7 @@ def table(figures: Figures) -> str:
     return "\n\n".join([markdown(rows), markdown(lengths), goal_table(goals(figures))])
 
 
-def draw(told: Told, figures: Figures, folder: Path) -> None:
+def draw(told: CloudCaptions, figures: Figures, folder: Path) -> None:
     """Write quality-grid.png (pictures with truth and captions) and quality-prefixes.png."""
     import matplotlib as mpl  # noqa: PLC0415  only for those who want the pictures
 
@@ -109,7 +109,7 @@ def draw(told: Told, figures: Figures, folder: Path) -> None:
     plt.close(figure)
 
 
-def _chosen(told: Told) -> tuple[list[int], list[int]]:
+def _chosen(told: CloudCaptions) -> tuple[list[int], list[int]]:
     """The first scenes captioned rightly, and the first captioned wrongly."""
     right: list[int] = []
     wrong: list[int] = []
@@ -118,7 +118,7 @@ def _chosen(told: Told) -> tuple[list[int], list[int]]:
     return right[:SHOWN], wrong[:SHOWN]
 
 
-def _picture(axis: Any, told: Told, index: int) -> None:
+def _picture(axis: Any, told: CloudCaptions, index: int) -> None:
     said, true = parse(told.texts[index]), told.answers.truths[index]
     axis.imshow(cv2.cvtColor(view("test", told.seed, index).image, cv2.COLOR_BGR2RGB))
     axis.set_axis_off()

@@ -11,7 +11,7 @@ from typing import Final, Protocol, cast
 from aiflow.common.errors import ConfigError
 
 
-class Run(Protocol):
+class RunsBenchmark(Protocol):
     """What a benchmark's module has as `run`."""
 
     def __call__(
@@ -38,10 +38,10 @@ class Benchmark:
     summary: str
     module: str
 
-    def load(self) -> Run:
+    def load(self) -> RunsBenchmark:
         """Its `run`; ConfigError when it needs a package that is not installed."""
         try:
-            return cast("Run", importlib.import_module(self.module).run)
+            return cast("RunsBenchmark", importlib.import_module(self.module).run)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("aiflow"):
                 raise

@@ -15,12 +15,9 @@ from typing import Annotated
 
 import typer
 
-from aiflow.cli import install_app
-from aiflow.cli.bundle_app import bundle_app
+from aiflow.cli import families
 from aiflow.cli.enroll.commands import enroll_app
-from aiflow.cli.homeassistant_app import homeassistant_app
 from aiflow.cli.logs import Format, Level, configure
-from aiflow.cli.trigger_app import trigger_app
 
 app = typer.Typer(
     name="aiflow",
@@ -30,10 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.add_typer(bundle_app, name="bundle")
+app.add_typer(families.bundle_app, name="bundle")
 app.add_typer(enroll_app, name="enroll")
-app.add_typer(homeassistant_app, name="homeassistant")
-app.add_typer(trigger_app, name="trigger")
+app.add_typer(families.homeassistant_app, name="homeassistant")
+app.add_typer(families.trigger_app, name="trigger")
 
 ConfigOption = Annotated[
     Path | None,
@@ -252,7 +249,7 @@ def watch(
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this device.")] = None,
     camera: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this camera.")] = None,
     tier: Annotated[
-        install_app.Tier | None, typer.Option(help="Only those that this tier gave.")
+        families.Tier | None, typer.Option(help="Only those that this tier gave.")
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -323,7 +320,7 @@ def bench(
 @app.command()
 def doctor(
     tier: Annotated[
-        install_app.Tier | None,
+        families.Tier | None,
         typer.Argument(metavar="[TIER]", help="device, edge or cloud; without it, this machine."),
     ] = None,
     config: Annotated[
@@ -354,5 +351,5 @@ def doctor(
     return 0 if sound else 1
 
 
-app.command()(install_app.install)
-app.command()(install_app.uninstall)
+app.command()(families.install)
+app.command()(families.uninstall)

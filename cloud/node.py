@@ -1,13 +1,12 @@
-"""The cloud worker: one MQTT session, one queue, one loop. Threads and signals are here only.
+"""The cloud worker: one MQTT session, one queue, one loop.
 
 network thread   requests -> queue; a full queue is answered "busy" at once
-main loop        queue -> worker -> replies
+worker thread    queue -> worker -> replies
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -23,7 +22,7 @@ from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.topics import Topics
-from aiflow.common.watchdog import Pulse
+from aiflow.common.work_loop import WorkLoop
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +48,9 @@ class CloudNode:
             f"{config.broker.prefix}-cloud-{config.pool}-{config.worker}",
             counters=self.counters,
         )
-        self._pulse = Pulse()
-        self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
+        self._loop = WorkLoop(
+            "worker", lambda: self._jobs.take(config.batch_max), self._answer, self.counters
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -68,23 +68,23 @@ class CloudNode:
         """Begin to work; the broker need not be there yet."""
         shared = self._topics.shared_cloud_request(self._config.pool)
         self._session.subscribe(shared, 1, self._on_request)
-        self._thread.start()
+        self._loop.start()
         self._session.start()
 
     def close(self) -> None:
         """Answer the batch in hand, refuse what waits so that its asker asks elsewhere, leave."""
         for job in self._jobs.close():
             self._refuse(job, "closing")
-        self._thread.join(CLOSE_S)
+        self._loop.join(CLOSE_S)
         self._session.close()
 
     def ask(self) -> None:
         """Want the worker to come around, if work waits."""
-        self._pulse.ask()
+        self._loop.ask()
 
     def silent(self) -> list[str]:
         """Which threads have not come around since, have ended, or are stuck."""
-        silent = ["worker"] if self._pulse.silent or not self._thread.is_alive() else []
+        silent = [self._loop.name] if self._loop.silent else []
         return [*silent, "network"] if self._session.stuck else silent
 
     def status(self) -> str:
@@ -111,21 +111,6 @@ class CloudNode:
         refused = self._jobs.put(job)
         if refused is not None:
             self._refuse(refused, "busy")
-
-    def _work(self) -> None:
-        while jobs := self._taken():
-            try:
-                self._answer(jobs)
-            except Exception:
-                # The outermost loop of this thread: a fault of ours costs one batch.
-                log.exception("a batch of %d requests was lost by a fault of ours", len(jobs))
-                self.counters.add("aiflow_faults_total", where="worker")
-
-    def _taken(self) -> list[Job]:
-        self._pulse.rest()
-        jobs = self._jobs.take(self._config.batch_max)
-        self._pulse.work()
-        return jobs
 
     def _answer(self, jobs: Sequence[Job]) -> None:
         for job, reply in zip(jobs, self._worker.answer(jobs), strict=True):

@@ -1,12 +1,13 @@
 """Asking the cloud: one question for each caption that it shall better.
 
-    ask ─> pending ── reply ───────────────────────────────────> answered: the caption's update
-             │  └──── the worker fails, or the lease ends ─> asked once more ─> given up
-             └─────── nobody listens, refused, broker away ────────────────────> given up
+    ask ─> pending ─ reply ──────────────────────────────────────> answered: the caption's update
+           │ ↑ └───── the worker fails, or the lease ends
+           │ └── asked again, once ────┴─ or, the second time ───> given up
+           └───────── nobody listens, refused, broker away ──────> given up
 
-Given up, a caption stays the edge's, and the cloud is left alone for a while. A worker that takes
-a request and dies is noticed by nobody but the asker: hence the lease. Nothing here can delay or
-lose the edge's own caption, which is out before the cloud is asked.
+Given up, a caption stays the edge's, and the cloud rests: it is left alone for a while. A worker
+that takes a request and dies is noticed by nobody but the asker: hence the lease. Nothing here can
+delay or lose the edge's own caption, which is out before the cloud is asked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from aiflow.common.symbols import key_payload
 from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, Kind, pack_escalation
 from aiflow.edge.outlet import Outlet
 from aiflow.edge.policy import CloudState
-from aiflow.edge.publisher import EdgeSeconds
+from aiflow.edge.publisher import CaptionContent, EdgeSeconds
 from aiflow.edge.received import EmbeddingFrame
 from aiflow.edge.timers import Timers
 
@@ -57,22 +58,15 @@ class Pool:
 
 @dataclass(slots=True, eq=False)
 class Question:
-    """One escalation on its way."""
+    """One request on its way."""
 
     frame: EmbeddingFrame
-    payloads: tuple[bytes, ...]
-    draft: tuple[int, ...]
-    """The edge's tokens."""
     stages: EdgeSeconds
     """Of the edge's own caption."""
+    request: bytes
     asked_at: float
     correlation: bytes = field(default_factory=lambda: secrets.token_bytes(CORRELATION_BYTES))
     attempt: int = 1
-    cloud_s: float = 0.0
-    """From the question to its answer."""
-
-
-OnAnswer = Callable[[Question, CloudReply], None]
 
 
 class Escalations:
@@ -87,7 +81,6 @@ class Escalations:
         pool: Pool,
         tables: Tables,
         timers: Timers,
-        on_answer: OnAnswer,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,11 +88,10 @@ class Escalations:
         self._pool = pool
         self._tables = tables
         self._timers = timers
-        self._on_answer = on_answer
         self._counters = counters
         self._faults = Faults(counters, "aiflow_escalation_faults_total", log)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards what follows
         self._pending: dict[bytes, Question] = {}
         self._asked: deque[float] = deque()
         self._failures = 0
@@ -122,69 +114,72 @@ class Escalations:
 
     def ask(self, frame: EmbeddingFrame, draft: tuple[int, ...], stages: EdgeSeconds) -> None:
         """Send the payloads that the device keeps of a frame, and the draft, to the pool."""
-        payloads, draft = _standing_alone(frame, self._tables), draft[:MAX_DRAFT_TOKENS]
-        question = Question(frame, payloads, draft, stages, self._clock())
+        request = self._request(frame, draft)
+        question = Question(frame, stages, request, self._clock())
         with self._lock:
             self._asked.append(question.asked_at)
             self._pending[question.correlation] = question
+            self._bytes.add(len(request))
         self._counters.add("aiflow_escalations_total", reason="confidence")
         self._send(question)
 
-    def reply(self, payload: bytes, correlation: bytes | None) -> None:
-        """Take what came under the reply topic."""
+    def reply(
+        self, payload: bytes, correlation: bytes | None
+    ) -> tuple[EmbeddingFrame, CaptionContent] | None:
+        """Take what came under the reply topic; the frame's better caption if it answers."""
         try:
             answer = CloudReply.from_json(payload)
         except PayloadError as error:
             # Not even whose answer it is can be trusted: the lease will end.
             self._faults.record(error.reason, f"reply from the cloud: {error}")
-            return
+            return None
         with self._lock:
             question = self._pending.get(correlation or b"")
-            if question is not None and answer.error is None:
-                del self._pending[question.correlation]
-                self._failures = 0
-                question.cloud_s = self._clock() - question.asked_at
-                self._seconds.add(question.cloud_s)
-                self._rest_until = float("-inf")
         if question is None:
             self._counters.add("aiflow_escalation_replies_total", outcome="late")
         elif answer.error is not None:
-            self._counters.add("aiflow_escalation_replies_total", outcome="error")
             self._faults.record("worker", f"{answer.worker} could not answer: {answer.error}")
-            self._again(question, question.attempt)
-        else:
+            self._failed(question, question.attempt, "error")
+        elif self._leaves(question):
+            cloud_s = self._clock() - question.asked_at
+            with self._lock:
+                self._failures, self._rest_until = 0, float("-inf")
+                self._seconds.add(cloud_s)
             self._counters.add("aiflow_escalation_replies_total", outcome="answered")
-            self._on_answer(question, answer)
+            return question.frame, _update(question, answer, cloud_s)
+        return None
+
+    def _request(self, frame: EmbeddingFrame, draft: tuple[int, ...]) -> bytes:
+        stream = frame.key.stream
+        return pack_escalation(
+            Escalation(
+                device=stream.device,
+                camera=stream.camera,
+                epoch_ms=stream.epoch_ms,
+                deadline_ms=round(self._pool.lease_s * 1000),
+                payloads=_standing_alone(frame, self._tables),
+                draft=draft[:MAX_DRAFT_TOKENS],
+                trailer=frame.context.trailer_bytes,
+            )
+        )
 
     def _send(self, question: Question) -> None:
-        frame, lease_s = question.frame, self._pool.lease_s
-        request = Escalation(
-            device=frame.key.stream.device,
-            camera=frame.key.stream.camera,
-            epoch_ms=frame.key.stream.epoch_ms,
-            deadline_ms=round(lease_s * 1000),
-            payloads=question.payloads,
-            draft=question.draft,
-            trailer=frame.context.trailer_bytes,
-        )
-        attempt = question.attempt
-        self._timers.after(lease_s, partial(self._lease_ended, question, attempt))
-        packed = pack_escalation(request)
-        with self._lock:
-            self._bytes.add(len(packed))
+        lease_s = self._pool.lease_s
+        ended = partial(self._failed, question, question.attempt, "lease_ended")
+        self._timers.after(lease_s, ended)
         sent = self._outlet.publish(
             self._pool.request_topic,
-            packed,
+            question.request,
             qos=1,
             expiry_s=math.ceil(lease_s),
             response_topic=self._pool.reply_topic,
             correlation=question.correlation,
-            on_accepted=partial(self._taken, question),
+            on_accepted=partial(self._acknowledged, question),
         )
         if not sent:
             self._give_up(question, "unsent", "the broker is away or its queue is full")
 
-    def _taken(self, question: Question, reason: Reason | None) -> None:
+    def _acknowledged(self, question: Question, reason: Reason | None) -> None:
         """The broker's word on a request. Without one the connection ended: the lease decides."""
         if reason is None:
             return
@@ -193,30 +188,24 @@ class Escalations:
         elif reason.refused:
             self._give_up(question, "refused", f"the broker refused the request: {reason}")
 
-    def _lease_ended(self, question: Question, attempt: int) -> None:
-        if self._is_pending(question, attempt):
-            self._counters.add("aiflow_escalation_replies_total", outcome="lease_ended")
-            self._again(question, attempt)
-
-    def _again(self, question: Question, attempt: int) -> None:
+    def _failed(self, question: Question, attempt: int, outcome: str) -> None:
         """Ask once more under the same correlation: whichever answer comes first counts."""
         with self._lock:
-            if not self._is_asked(question, attempt):
-                return
-            retry = attempt < ATTEMPTS
+            if question.correlation not in self._pending or question.attempt != attempt:
+                return  # it has left, or was asked again meanwhile
             question.attempt += 1
-        if retry:
+        self._counters.add("aiflow_escalation_replies_total", outcome=outcome)
+        if attempt < ATTEMPTS:
             self._counters.add("aiflow_escalations_repeated_total")
             self._send(question)
         else:
             self._give_up(question, "unanswered", f"no answer after {ATTEMPTS} requests")
 
     def _give_up(self, question: Question, reason: str, why: str) -> None:
-        """The caption stays as it is, and the cloud is left alone for a while."""
+        if not self._leaves(question):
+            return
+        now = self._clock()
         with self._lock:
-            if self._pending.pop(question.correlation, None) is None:
-                return
-            now = self._clock()
             # Questions that fail together are one failure of the cloud.
             if now >= self._rest_until:
                 self._rest_until = now + self._rest_s(reason)
@@ -229,12 +218,23 @@ class Escalations:
         self._failures += 1
         return min(REST_S[1], REST_S[0] * 2.0 ** min(self._failures - 1, 16))
 
-    def _is_pending(self, question: Question, attempt: int) -> bool:
+    def _leaves(self, question: Question) -> bool:
+        """Take a question out; False if it has left already."""
         with self._lock:
-            return self._is_asked(question, attempt)
+            return self._pending.pop(question.correlation, None) is not None
 
-    def _is_asked(self, question: Question, attempt: int) -> bool:
-        return question.correlation in self._pending and question.attempt == attempt
+
+def _update(question: Question, reply: CloudReply, cloud_s: float) -> CaptionContent:
+    """The cloud's caption, as the update of the one that is out."""
+    return CaptionContent(
+        text=reply.text,
+        confidence=reply.confidence,
+        tier="cloud",
+        mode="cascade",
+        reason=f"the cloud kept {reply.accepted} of {reply.drafted} drafted tokens",
+        stages=EdgeSeconds(question.stages.queue, question.stages.decode, cloud_s),
+        update=True,
+    )
 
 
 def _standing_alone(frame: EmbeddingFrame, tables: Tables) -> tuple[bytes, ...]:

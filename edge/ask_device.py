@@ -1,4 +1,4 @@
-"""Orders to devices for the layers of a frame that were not sent at once, and what they cost.
+"""Asking devices: for the layers of a frame that were not sent at once, and for key frames.
 
 ask -> order on the camera's `refine` topic -> the layers come as a payload of the same frame
 `- never, as the device has forgotten the frame or its budget is used up
@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import Final
 
 from aiflow.common.mean import Mean
+from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import publish_size
 from aiflow.common.topics import Topics
-from aiflow.common.wire import RefineOrder, pack_refine_order
+from aiflow.common.wire import KeyFrameOrder, RefineOrder, pack_refine_order
 from aiflow.edge.outlet import Outlet
 from aiflow.edge.policy import DeviceState
-from aiflow.edge.received import EmbeddingFrame, FrameKey
+from aiflow.edge.received import EmbeddingFrame, FrameKey, StreamKey
 
 EXPIRY_S: Final = 10
 MAX_ASKED: Final = 256
@@ -25,20 +26,22 @@ MAX_ASKED: Final = 256
 PUBACK_BYTES: Final = 4
 
 
-class DeviceQuestions:
-    """Used by the decoding thread alone."""
+class DeviceRequests:
+    """What was requested lately, and what it costs; the decode thread's, but for `key_frame`."""
 
     def __init__(
         self,
         outlet: Outlet,
         topics: Topics,
         layers: tuple[int, ...],
+        counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`layers` of the bundle: the number of tokens up to and including each."""
         self._outlet = outlet
         self._topics = topics
         self._layers = layers
+        self._counters = counters
         self._clock = clock
         self._minute: deque[float] = deque()
         self._asked: OrderedDict[FrameKey, tuple[float, int]] = OrderedDict()
@@ -75,6 +78,13 @@ class DeviceQuestions:
         if len(self._asked) > MAX_ASKED:
             self._asked.popitem(last=False)
         return True
+
+    def key_frame(self, stream: StreamKey) -> None:
+        """Request one of a stream whose deltas cannot be read; any thread may."""
+        self._counters.add("aiflow_key_frames_asked_total")
+        topic = self._topics.refine(stream.device, stream.camera)
+        order = pack_refine_order(KeyFrameOrder())
+        self._outlet.publish(topic, order, qos=1, expiry_s=EXPIRY_S)
 
     def came(self, frame: EmbeddingFrame) -> None:
         """More layers of a frame are here: learn what they cost."""

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Self
 from pydantic import Field, field_validator, model_validator
 
 from aiflow.common.config import Broker, Metrics, Section, fit_name, hex_key, state_file
+from aiflow.common.topics import Topics
 from aiflow.edge.dashboard.config import DashboardConfig
 
 Words = tuple[Annotated[str, Field(min_length=1, max_length=100)], ...]
@@ -185,6 +186,11 @@ class EdgeConfig(Section):
         max_length=64,
         description="what to look for, each a [[trigger]] section as docs/triggers.md shows it",
     )
+
+    @property
+    def topics(self) -> Topics:
+        """Of the broker's prefix."""
+        return Topics(self.broker.prefix)
 
     @field_validator("node")
     @classmethod

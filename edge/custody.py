@@ -3,7 +3,7 @@
     admit -> (queue, decode, publish) -> captioned -> ledger -> receipt
           `-> release: nothing came of it; the device will send it again
 
-Touches the ledger and, through `send`, the receipt topics.
+Touches the ledger and the receipt topics.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from functools import partial
 from typing import Final
 
 from aiflow.common.errors import StorageError
+from aiflow.common.mean import Mean
 from aiflow.common.metrics import Counters, Faults
+from aiflow.common.topics import Topics
 from aiflow.common.wire import pack_receipts
 from aiflow.edge.ledger import Ledger
+from aiflow.edge.outlet import Outlet
 from aiflow.edge.received import FrameKey, StreamKey
 from aiflow.edge.timers import Timers
 
@@ -30,36 +33,35 @@ RECEIPT_FRAMES: Final = 8
 HOLD_S: Final = 30.0
 """A frame held this long without a caption is taken again: its acknowledgement went missing."""
 
-Send = Callable[[StreamKey, bytes], bool]
-"""Sends a receipt; False if it could not. A lost one is asked for: the device sends again."""
-
 
 class Custody:
     """Which frames are in hand, which are captioned, and which receipts are owed.
 
     Receipts of one stream are gathered for `receipt_every_s`, or until there are enough, and sent
-    as ranges, with the `delay_s` of the moment. Any thread may call any method; the ledger is
+    as ranges, with the delay of the moment. Any thread may call any method; the ledger is
     written by the thread that runs the timers.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        send: Send,
+        outlet: Outlet,
+        topics: Topics,
         timers: Timers,
         counters: Counters,
         *,
         receipt_every_s: float,
-        delay_s: Callable[[], float] = float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
-        self._send = send
+        self._outlet = outlet
+        self._topics = topics
         self._timers = timers
         self._counters = counters
         self._faults = Faults(counters, "aiflow_storage_errors_total", log)
         self._receipt_every_s = receipt_every_s
-        self._delay_s = delay_s
+        self.delay_s = Mean()
+        """From a frame's arrival to its caption at present, seconds; the decoder measures it."""
         self._clock = clock
         self._lock = threading.Lock()
         self._emptied = threading.Condition(self._lock)
@@ -170,6 +172,8 @@ class Custody:
             if self._owed.get(stream) is not owed:
                 return
             del self._owed[stream]
-        for receipt in pack_receipts(owed, self._delay_s()):
-            if self._send(stream, receipt):
+        topic = self._topics.receipt(stream.device, stream.camera)
+        for receipt in pack_receipts(owed, self.delay_s.known()):
+            # One that is lost is asked for: the device sends its frames again.
+            if self._outlet.publish(topic, receipt):
                 self._counters.add("aiflow_receipts_total")

@@ -1,24 +1,39 @@
-"""From symbols to published captions, a batch at a time, and the decision about each.
+"""From frames to published captions, a batch at a time, and the decision about each.
 
-    batch -> draft captions -> policy -> publish, and ask the cloud where it is worth it
+    batch -> pictures become symbols -> draft captions -> policy -> publish
+                                                            `-> ask the device, or the cloud
 
-Runs on the decoding thread. What it publishes and asks goes through the leaves it is given.
+Runs on the decode thread. What it publishes and asks goes through the parts it is given.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from aiflow.common.captioner import Draft, Request, WritesCaptions
-from aiflow.common.mean import Mean
-from aiflow.common.messages import REASONS, CloudReply
-from aiflow.common.metrics import Counters
-from aiflow.edge.ask_cloud import Escalations, Question
-from aiflow.edge.ask_device import DeviceQuestions
+from aiflow.common.errors import PayloadError
+from aiflow.common.metrics import Counters, Faults
+from aiflow.edge.ask_cloud import Escalations
+from aiflow.edge.ask_device import DeviceRequests
+from aiflow.edge.custody import Custody
+from aiflow.edge.image_encoder import ImageEncoder
 from aiflow.edge.policy import Action, Decision, Judgement, decide
-from aiflow.edge.publisher import Answer, EdgeSeconds, Publisher
-from aiflow.edge.received import EmbeddingFrame, LocalCaption
+from aiflow.edge.publisher import CaptionContent, EdgeSeconds, Publisher
+from aiflow.edge.received import EmbeddingFrame, PictureFrame
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeModel:
+    """What captions are made with, and when one is good enough."""
+
+    captions: WritesCaptions
+    image_encoder: ImageEncoder
+    judgement: Judgement
 
 
 class Decoder:
@@ -26,43 +41,54 @@ class Decoder:
 
     def __init__(
         self,
-        captions: WritesCaptions,
-        judgement: Judgement,
+        model: EdgeModel,
         publisher: Publisher,
         escalations: Escalations,
-        refinements: DeviceQuestions,
+        requests: DeviceRequests,
+        custody: Custody,
         counters: Counters,
     ) -> None:
-        self._captions = captions
-        self._judgement = judgement
-        self._refinements = refinements
+        self._captions = model.captions
+        self._image_encoder = model.image_encoder
+        self._judgement = model.judgement
         self._publisher = publisher
         self._escalations = escalations
+        self._requests = requests
+        self._custody = custody
         self._counters = counters
+        self._faults = Faults(counters, "aiflow_payload_errors_total", log)
         self.busy_s = 0.0
         """Time spent decoding since the start, seconds."""
-        self._delay_s = Mean()
 
-    def caption(self, batch: Sequence[EmbeddingFrame]) -> None:
+    def caption(self, batch: Sequence[EmbeddingFrame | PictureFrame]) -> None:
         """Caption all frames of a batch and publish what comes of it.
 
         Whatever the captioner raises passes through; nothing is published then.
         """
+        frames = [frame for one in batch if (frame := self._embedded(one)) is not None]
         began = time.monotonic()
-        drafts = self._captions.caption([Request(frame.decoded.symbols) for frame in batch])
+        drafts = self._captions.caption([Request(frame.decoded.symbols) for frame in frames])
         decode_s = time.monotonic() - began
         self._counters.add("aiflow_batches_total")
-        self._counters.add("aiflow_decoded_total", len(batch))
+        self._counters.add("aiflow_decoded_total", len(frames))
         self.busy_s += decode_s
-        for frame, draft in zip(batch, drafts, strict=True):
+        for frame, draft in zip(frames, drafts, strict=True):
             stages = EdgeSeconds(queue=began - frame.received_at, decode=decode_s)
-            self._answer(frame, draft, stages)
-            self._delay_s.add(time.monotonic() - frame.received_at)
+            self._publish(frame, draft, stages)
+            self._custody.delay_s.add(time.monotonic() - frame.received_at)
 
-    @property
-    def delay_s(self) -> float:
-        """From a frame's arrival to its caption at present, seconds; 0 before the first."""
-        return self._delay_s.known()
+    def _embedded(self, frame: EmbeddingFrame | PictureFrame) -> EmbeddingFrame | None:
+        """A picture as the embedding that it stands for; None if it is none."""
+        if isinstance(frame, EmbeddingFrame):
+            return frame
+        try:
+            return self._image_encoder.encode(frame)
+        except PayloadError as error:
+            # Genuine, but nonsense: it would be no better the next time.
+            device, camera, _ = frame.key.stream
+            self._faults.record(error.reason, f"{device}/{camera}: {error}")
+            self._custody.captioned(frame.key)
+            return None
 
     def _decide(self, frame: EmbeddingFrame, confidence: float) -> Decision:
         return decide(
@@ -70,18 +96,18 @@ class Decoder:
             len(frame.payloads),
             self._judgement.limits,
             self._escalations.state(),
-            device=self._refinements.state(frame),
+            device=self._requests.state(frame),
             repairs=self._judgement.repairs,
             cloud_allowed=frame.cloud,
         )
 
-    def _answer(self, frame: EmbeddingFrame, draft: Draft, stages: EdgeSeconds) -> None:
+    def _publish(self, frame: EmbeddingFrame, draft: Draft, stages: EdgeSeconds) -> None:
         if frame.refined:
-            self._refinements.came(frame)
+            self._requests.came(frame)
         decision = self._decide(frame, draft.confidence)
         self._counters.add("aiflow_decisions_total", cause=decision.cause)
         escalate = decision.action is Action.ESCALATE
-        answer = Answer(
+        content = CaptionContent(
             text=draft.text,
             confidence=draft.confidence,
             tier="edge",
@@ -90,34 +116,9 @@ class Decoder:
             stages=stages,
             update=frame.refined,
         )
-        if not self._publisher.publish(frame, answer):
+        if not self._publisher.publish(frame, content):
             return
         if escalate:
             self._escalations.ask(frame, draft.tokens, stages)
         elif decision.action is Action.REFINE:
-            self._refinements.ask(frame)
-
-
-def local_answer(frame: LocalCaption) -> Answer:
-    """The device has answered by itself; the node only passes it on."""
-    return Answer(
-        text=frame.local.text,
-        confidence=frame.local.confidence,
-        tier="device",
-        mode="device",
-        reason=f"captioned on the device: {REASONS[frame.local.why]}",
-        stages=EdgeSeconds(),
-    )
-
-
-def cloud_answer(question: Question, reply: CloudReply) -> Answer:
-    """The cloud's caption, as the update of the one that is out."""
-    return Answer(
-        text=reply.text,
-        confidence=reply.confidence,
-        tier="cloud",
-        mode="cascade",
-        reason=f"the cloud kept {reply.accepted} of {reply.drafted} drafted tokens",
-        stages=EdgeSeconds(question.stages.queue, question.stages.decode, question.cloud_s),
-        update=True,
-    )
+            self._requests.ask(frame)

@@ -16,6 +16,7 @@ from typing import Final, get_args
 
 from aiflow.common.acks import Acks
 from aiflow.common.messages import (
+    REASONS,
     Caption,
     CaptionBytes,
     Latency,
@@ -27,7 +28,7 @@ from aiflow.common.metrics import Counters, Distribution, Faults
 from aiflow.common.topics import Topics
 from aiflow.edge.custody import Custody
 from aiflow.edge.outlet import Outlet
-from aiflow.edge.received import EmbeddingFrame, FrameKey, ReceivedFrame
+from aiflow.edge.received import EmbeddingFrame, FrameKey, LocalCaption, ReceivedFrame
 from aiflow.edge.triggers import Occurrence, Triggers
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class EdgeSeconds:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CaptionContent:
     """A caption, still without the facts of its frame."""
 
     text: str
@@ -61,7 +62,7 @@ class Answer:
 
 
 class Publisher:
-    """Publishes answers; any thread may call it."""
+    """Publishes captions; any thread may call it."""
 
     def __init__(
         self,
@@ -88,18 +89,18 @@ class Publisher:
         self._lock = threading.Lock()
         self._newest = dict(newest)
 
-    def publish(self, frame: ReceivedFrame, answer: Answer) -> bool:
-        """Publish one answer; True if it was handed over to the broker.
+    def publish(self, frame: ReceivedFrame, content: CaptionContent) -> bool:
+        """Publish one caption; True if it was handed over to the broker.
 
         A `new` one settles the custody of its frame once accepted, and releases it if it is not:
         then the device sends the frame again. An update that fails is lost; its caption stands.
         """
-        caption = self._message(frame, answer)
+        caption = self._message(frame, content)
         payload = caption.to_json()
         device, camera, _ = frame.key.stream
         with self._lock:  # else an older caption could overtake between looking and publishing
-            newest = self._is_newest(frame.key, answer)
-            acks = Acks(1 + newest, lambda fault: self._settled(frame, answer, fault))
+            newest = self._is_newest(frame.key, content)
+            acks = Acks(1 + newest, lambda fault: self._settled(frame, content, fault))
             if newest:
                 self._newest[device, camera] = frame.key
                 topic = self._topics.caption(device, camera)
@@ -111,6 +112,18 @@ class Publisher:
             for occurrence in self._triggers.take(caption, symbols, newest=newest):
                 self._fire(occurrence, caption)
             return True
+
+    def pass_on(self, frame: LocalCaption) -> bool:
+        """Publish what the device has captioned by itself."""
+        content = CaptionContent(
+            text=frame.local.text,
+            confidence=frame.local.confidence,
+            tier="device",
+            mode="device",
+            reason=f"captioned on the device: {REASONS[frame.local.why]}",
+            stages=EdgeSeconds(),
+        )
+        return self.publish(frame, content)
 
     def _fire(self, occurrence: Occurrence, caption: Caption) -> None:
         """Say that something begins. It counts once the broker has accepted it."""
@@ -126,7 +139,7 @@ class Publisher:
         event = caption.model_copy(update={"type": "trigger", "trigger": name})
         self._hand_over(self._topics.event(device, camera), event.to_json(), Acks(1, settled))
 
-    def _is_newest(self, key: FrameKey, answer: Answer) -> bool:
+    def _is_newest(self, key: FrameKey, content: CaptionContent) -> bool:
         """Whether this caption replaces the retained one. The lock is held.
 
         Within a session sequences decide. Between sessions their clocks cannot (a Raspberry Pi
@@ -136,7 +149,7 @@ class Publisher:
         if known is None:
             return True
         if known.stream != key.stream:
-            return not answer.update
+            return not content.update
         return key.sequence >= known.sequence
 
     def _hand_over(self, topic: str, payload: bytes, acks: Acks, *, retain: bool = False) -> bool:
@@ -147,33 +160,33 @@ class Publisher:
             acks.failed("unsent")
         return accepted
 
-    def _settled(self, frame: ReceivedFrame, answer: Answer, fault: str | None) -> None:
-        """All that was published for one answer is accepted, or the first of it is not."""
+    def _settled(self, frame: ReceivedFrame, content: CaptionContent, fault: str | None) -> None:
+        """All that was published of one caption is accepted, or the first of it is not."""
         if fault is not None:
             name = f"{frame.key.stream.device}/{frame.key.stream.camera}"
             self._faults.record(fault, f"no caption for frame {frame.key.sequence} of {name}")
-            if not answer.update:
+            if not content.update:
                 self._custody.release(frame.key)
             return
-        kind = "update" if answer.update else "new"
-        self._counters.add("aiflow_captions_total", tier=answer.tier, type=kind)
-        self.latency[answer.tier].add(time.time() - frame.captured_s)
-        if not answer.update:
+        kind = "update" if content.update else "new"
+        self._counters.add("aiflow_captions_total", tier=content.tier, type=kind)
+        self.latency[content.tier].add(time.time() - frame.captured_s)
+        if not content.update:
             self._custody.captioned(frame.key)
 
-    def _message(self, frame: ReceivedFrame, answer: Answer) -> Caption:
+    def _message(self, frame: ReceivedFrame, content: CaptionContent) -> Caption:
         device, camera, epoch_ms = frame.key.stream
-        stages = answer.stages
+        stages = content.stages
         return Caption(
             id=caption_id(device, camera, epoch_ms, frame.key.sequence),
             device=device,
             camera=camera,
             timestamp=frame.captured_s,
-            type="update" if answer.update else "new",
-            text=answer.text[:MAX_TEXT],
-            confidence=round(answer.confidence, 4),
-            tier=answer.tier,
-            mode=answer.mode,
+            type="update" if content.update else "new",
+            text=content.text[:MAX_TEXT],
+            confidence=round(content.confidence, 4),
+            tier=content.tier,
+            mode=content.mode,
             bytes=CaptionBytes(
                 embedding=len(frame.payload),
                 uplink=frame.uplink_bytes,
@@ -187,7 +200,7 @@ class Publisher:
             bundle=self._bundle_id,
             late=frame.late,
             sequence=frame.key.sequence,
-            reason=answer.reason[:MAX_REASON],
+            reason=content.reason[:MAX_REASON],
         )
 
 

@@ -80,3 +80,6 @@ class LocalCaption(ReceivedFrame):
     """A frame that the device captioned by itself."""
 
     local: Local
+
+
+Received = EmbeddingFrame | PictureFrame | LocalCaption

@@ -1,6 +1,6 @@
 """From payloads on topics to frames in hand. Runs on the network thread; opens nothing.
 
-    payload -> stream -> check (length, version, trailer, bundle) -> custody -> symbols -> `Next`
+    payload -> stream -> check (length, version, trailer, bundle) -> custody -> symbols -> a frame
 
 Whatever is wrong with a payload is counted by reason and dropped; its device keeps the frame and
 sends it again, at once and as a key frame if it hears that a reference is missing. Raises nothing.
@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from aiflow.common.bundle import BundleCoding
 from aiflow.common.errors import PayloadError, PayloadMalformed, ReferenceMissing
@@ -33,6 +34,7 @@ from aiflow.edge.received import (
     FrameKey,
     LocalCaption,
     PictureFrame,
+    Received,
     ReceivedFrame,
     StreamKey,
 )
@@ -50,20 +52,6 @@ WHOLE: Final = frozenset({Kind.KEY, Kind.LOCAL, Kind.IMAGE})
 """These stand alone."""
 
 
-class Next(Protocol):
-    """Where the receiver hands on what it has read; must return quickly."""
-
-    def embedding(self, frame: EmbeddingFrame) -> None: ...
-
-    def picture(self, frame: PictureFrame) -> None: ...
-
-    def local_caption(self, frame: LocalCaption) -> None: ...
-
-    def key_frames_wanted(self, stream: StreamKey) -> None:
-        """Deltas of the stream cannot be read."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Coming:
     """What is known of a payload before it is read."""
@@ -73,6 +61,14 @@ class _Coming:
     uplink_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReceiveLimits:
+    """What the owner of the node has set."""
+
+    max_streams: int
+    late_after_s: float
+
+
 class Receiver:
     """Reads descriptors and embedding payloads of all cameras."""
 
@@ -80,24 +76,27 @@ class Receiver:
         self,
         topics: Topics,
         coding: BundleCoding,
-        streams: Streams,
+        device_keys: Mapping[str, bytes],
         custody: Custody,
-        onward: Next,
+        ask_key_frame: Callable[[StreamKey], None],
         counters: Counters,
-        *,
-        late_after_s: float,
+        limits: ReceiveLimits,
     ) -> None:
+        """`ask_key_frame` is called for a stream whose deltas cannot be read.
+
+        Raises ConfigError for a key of a length that no key has.
+        """
         self._topics = topics
         self._tag = coding.tag
         self._tables = coding.tables
-        self._streams = streams
+        self.streams = Streams(coding.bundle_id, device_keys, max_streams=limits.max_streams)
         self._custody = custody
-        self._next = onward
+        self._ask_key_frame = ask_key_frame
         self._counters = counters
         self._faults = Faults(counters, "aiflow_payload_errors_total", log)
-        self._late_after_s = late_after_s
+        self._late_after_s = limits.late_after_s
 
-    def descriptor(self, topic: str, payload: bytes) -> None:
+    def descriptor(self, topic: str, payload: bytes, _properties: Properties) -> None:
         """Take what came under a `descriptor` topic; empty means that it was removed."""
         parsed = self._topics.parse(topic)
         if parsed is None:
@@ -106,42 +105,38 @@ class Receiver:
         device, camera, _ = parsed
         try:
             if payload:
-                self._streams.describe(device, camera, Descriptor.from_json(payload))
+                self.streams.describe(device, camera, Descriptor.from_json(payload))
             else:
-                self._streams.forget(device, camera)
+                self.streams.forget(device, camera)
         except PayloadError as error:
             self._faults.record("descriptor", f"descriptor of {device}/{camera}: {error}")
 
-    def fault(self, frame: ReceivedFrame, error: PayloadError) -> None:
-        """What was taken turned out to be none; any thread may tell."""
-        device, camera, _ = frame.key.stream
-        self._faults.record(error.reason, f"{device}/{camera}: {error}")
-
-    def embedding(self, topic: str, payload: bytes, properties: Properties) -> None:
-        """Take what came under an `embedding` or an `image` topic."""
+    def frame(self, topic: str, payload: bytes, properties: Properties) -> Received | None:
+        """Take what came under an `embedding` or an `image` topic; None if it is no new frame."""
         coming = _Coming(payload, time.monotonic(), _uplink_bytes(payload, properties))
         parsed = self._topics.parse(topic)
         if parsed is None:
             self._faults.record("topic", f"{topic!r} is no camera's topic")
-            return
+            return None
         device, camera, _ = parsed
         self._counters.add("aiflow_received_total")
         self._counters.add("aiflow_received_bytes_total", len(payload))
-        stream = self._streams.get(device, camera)
+        stream = self.streams.get(device, camera)
         if stream is None:
             self._faults.record("no_descriptor", f"{device}/{camera} has not described its stream")
-            return
+            return None
         try:
             packet = unpack(payload, stream.context, stream.references())
             stream.require_our_bundle()
             require_bundle(packet, self._tag)
-            self._take(stream, packet, coming)
+            return self._take(stream, packet, coming)
         except PayloadError as error:
             self._faults.record(error.reason, f"{device}/{camera}: {error}")
             if isinstance(error, ReferenceMissing):
-                self._want_key_frames(stream)
+                self._want_key_frame(stream)
+            return None
 
-    def _take(self, stream: Stream, packet: Packet, coming: _Coming) -> None:
+    def _take(self, stream: Stream, packet: Packet, coming: _Coming) -> Received | None:
         key = FrameKey(stream.key, packet.sequence)
         # More layers of a frame come after its caption; custody of it is settled by then.
         refined = packet.kind is Kind.REFINE
@@ -150,9 +145,9 @@ class Receiver:
             if packet.kind in DECODED and packet.sequence not in stream.frames:
                 with contextlib.suppress(PayloadError):  # it is counted already, as a duplicate
                     stream.take(packet, coming.payload, self._tables)
-            return
+            return None
         try:
-            self._hand_on(stream, key, packet, coming)
+            return self._read(stream, key, packet, coming)
         except PayloadError as error:
             if isinstance(error, PayloadMalformed) and packet.kind in WHOLE:
                 # Genuine and whole, but nonsense: it would be no better the next time.
@@ -161,7 +156,7 @@ class Receiver:
                 self._custody.release(key)
             raise
 
-    def _hand_on(self, stream: Stream, key: FrameKey, packet: Packet, coming: _Coming) -> None:
+    def _read(self, stream: Stream, key: FrameKey, packet: Packet, coming: _Coming) -> Received:
         captured_s = (stream.key.epoch_ms + packet.captured_ms) / 1000
         received_s = time.time()
         known = ReceivedFrame(
@@ -174,32 +169,26 @@ class Receiver:
             uplink_bytes=coming.uplink_bytes,
         ).known()
         if packet.kind is Kind.LOCAL:
-            self._next.local_caption(LocalCaption(**known, local=unpack_local(packet.body)))
-            return
+            return LocalCaption(**known, local=unpack_local(packet.body))
         if packet.kind is Kind.IMAGE:
             header, context = packet.header, stream.context
-            self._next.picture(
-                PictureFrame(**known, jpeg=packet.body, header=header, context=context)
-            )
-            return
+            return PictureFrame(**known, jpeg=packet.body, header=header, context=context)
         frame = stream.take(packet, coming.payload, self._tables)
-        self._next.embedding(
-            EmbeddingFrame(
-                **known,
-                decoded=frame.decoded,
-                header=frame.header,
-                payloads=frame.payloads,
-                context=stream.context,
-                cloud=stream.cloud,
-                refined=packet.kind is Kind.REFINE,
-            )
+        return EmbeddingFrame(
+            **known,
+            decoded=frame.decoded,
+            header=frame.header,
+            payloads=frame.payloads,
+            context=stream.context,
+            cloud=stream.cloud,
+            refined=packet.kind is Kind.REFINE,
         )
 
-    def _want_key_frames(self, stream: Stream) -> None:
+    def _want_key_frame(self, stream: Stream) -> None:
         now = time.monotonic()
         if now - stream.key_frame_asked_at >= KEY_FRAME_EVERY_S:
             stream.key_frame_asked_at = now
-            self._next.key_frames_wanted(stream.key)
+            self._ask_key_frame(stream.key)
 
 
 def _uplink_bytes(payload: bytes, properties: Properties) -> int:

@@ -1,7 +1,7 @@
-"""Things to do later: one heap of times, one thread that waits for the next. A leaf.
+"""Things to do later: one heap of times, and the thread that waits for the next.
 
 Leases, receipts and statistics all end at some moment; one `Timers` serves them all, woken by a
-condition, never by polling. What is due is handed to the caller, whose thread runs it.
+condition, never by polling.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+
+from aiflow.common.metrics import Counters
+from aiflow.common.work_loop import WorkLoop
 
 Action = Callable[[], None]
 
@@ -23,12 +26,13 @@ class Timers:
     pointless finds that out and does nothing.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._woken = threading.Condition()
         self._heap: list[tuple[float, int, Action]] = []
         self._order = itertools.count()  # equal times go in the order they came
         self._closed = False
+        self.loop = WorkLoop("timers", self.wait, _run, counters)
 
     def after(self, delay_s: float, action: Action) -> None:
         """Have `action` run `delay_s` from now; after `close` it is dropped."""
@@ -39,6 +43,13 @@ class Timers:
             heapq.heappush(self._heap, (due, next(self._order), action))
             if self._heap[0][0] == due:
                 self._woken.notify()
+
+    def close(self) -> None:
+        """Drop all that is left and let `wait` return None."""
+        with self._woken:
+            self._closed = True
+            self._heap.clear()
+            self._woken.notify_all()
 
     def wait(self) -> Action | None:
         """Block until an action is due and return it; None once closed."""
@@ -59,9 +70,6 @@ class Timers:
                 taken.append(heapq.heappop(self._heap)[2])
         return taken
 
-    def close(self) -> None:
-        """Drop all that is left and let `wait` return None."""
-        with self._woken:
-            self._closed = True
-            self._heap.clear()
-            self._woken.notify_all()
+
+def _run(action: Action) -> None:
+    action()

@@ -37,7 +37,7 @@ def test_the_page_gets_its_groups_for_sphinx() -> None:
 
 def test_commands_are_lines_without_comments() -> None:
     text = "# first\naiflow watch   # for ever\n\nmosquitto_sub -t 'a/#' \\\n  -v\n"
-    block = commands.Block("a.md", 1, "sh", text, None)
+    block = commands.CodeBlock("a.md", 1, "sh", text, None)
     assert block.commands() == ["aiflow watch", "mosquitto_sub -t 'a/#'    -v"]
 
 

@@ -7,11 +7,11 @@ import pytest
 from tests.edge.conftest import cloud_reply
 
 from aiflow.common.codec import Tables
-from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
-from aiflow.edge.ask_cloud import ABSENT_REST_S, Escalations, Pool, Question
-from aiflow.edge.publisher import EdgeSeconds
+from aiflow.edge.ask_cloud import ABSENT_REST_S, Escalations, Pool
+from aiflow.edge.publisher import CaptionContent, EdgeSeconds
+from aiflow.edge.received import EmbeddingFrame
 from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class Desk:
         self.clock = clock
         self.outlet = outlet
         self.counters = Counters()
-        self.timers = Timers(clock)
-        self.answers: list[tuple[Question, CloudReply]] = []
+        self.timers = Timers(self.counters, clock)
+        self.answers: list[tuple[EmbeddingFrame, CaptionContent]] = []
         self.escalations = Escalations(
             outlet,
             Pool(
@@ -38,7 +38,6 @@ class Desk:
             ),
             tables,
             self.timers,
-            lambda *answer: self.answers.append(answer),
             self.counters,
             clock,
         )
@@ -52,7 +51,9 @@ class Desk:
             action()
 
     def reply(self, request: Sent, error: str | None = None) -> None:
-        self.escalations.reply(cloud_reply(error), request.correlation)
+        update = self.escalations.reply(cloud_reply(error), request.correlation)
+        if update is not None:
+            self.answers.append(update)
 
     def outcomes(self, outcome: str) -> int:
         return self.counters.value("aiflow_escalation_replies_total", outcome=outcome)
@@ -100,10 +101,10 @@ def test_an_answer_finds_its_question(desk: Desk, camera: FakeCamera) -> None:
     assert desk.escalations.state().pending == 2
     desk.clock.now += 0.3
     desk.reply(desk.outlet.sent[1])
-    ((question, reply),) = desk.answers
-    assert question.frame.key == camera.key(2)
-    assert reply.text == "a white dog"
-    assert question.cloud_s == pytest.approx(0.3)
+    ((frame, update),) = desk.answers
+    assert frame.key == camera.key(2)
+    assert update.text == "a white dog"
+    assert update.stages.cloud == pytest.approx(0.3)
     assert desk.escalations.state().pending == 1
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.edge.conftest import FakeOutlet
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
+from aiflow.common.topics import Topics
 from aiflow.common.wire import unpack_receipt
 from aiflow.edge.custody import HOLD_S, RECEIPT_FRAMES, Custody
 from aiflow.edge.ledger import Ledger
@@ -28,10 +30,16 @@ class Desk:
         self.clock = clock
         self.ledger = ledger
         self.counters = Counters()
-        self.timers = Timers(clock)
-        self.receipts: list[tuple[StreamKey, list[range]]] = []
+        self.timers = Timers(self.counters, clock)
+        self.outlet = FakeOutlet()
         self.custody = Custody(
-            ledger, self._send, self.timers, self.counters, receipt_every_s=0.5, clock=clock
+            ledger,
+            self.outlet,
+            Topics(),
+            self.timers,
+            self.counters,
+            receipt_every_s=0.5,
+            clock=clock,
         )
 
     def ring(self, after_s: float = 0.0) -> None:
@@ -39,9 +47,13 @@ class Desk:
         for action in self.timers.due():
             action()
 
-    def _send(self, stream: StreamKey, receipt: bytes) -> bool:
-        self.receipts.append((stream, unpack_receipt(receipt).ranges))
-        return True
+    @property
+    def receipts(self) -> list[tuple[StreamKey, list[range]]]:
+        streams = {f"aiflow/pi/{stream.camera}/receipt": stream for stream in (DOOR, GATE)}
+        return [
+            (streams[message.topic], unpack_receipt(message.payload).ranges)
+            for message in self.outlet.sent
+        ]
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.edge.conftest import cloud_reply
+from tests.edge.conftest import FakeOutlet
 
 from aiflow.common.codec import Tables
+from aiflow.common.encoder import Encoder
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters
 from aiflow.common.topics import Topics
@@ -17,17 +18,22 @@ from aiflow.common.wire import (
     RefineOrder,
     unpack_refine_order,
 )
-from aiflow.edge.ask_cloud import Escalations, Pool, Question
-from aiflow.edge.ask_device import DeviceQuestions
+from aiflow.edge.ask_cloud import Escalations, Pool
+from aiflow.edge.ask_device import DeviceRequests
 from aiflow.edge.custody import Custody
-from aiflow.edge.decoder import Decoder, cloud_answer
+from aiflow.edge.decoder import Decoder, EdgeModel
+from aiflow.edge.image_encoder import ImageEncoder
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.policy import AskLimits, Judgement, Repairs
 from aiflow.edge.publisher import Publisher
 from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import FakeCamera, FakeCaptions, FakeOutlet, Sent
+    from tests.edge.conftest import FakeCamera, FakeCaptions, Sent
+
+
+def _no_encoder() -> Encoder:
+    raise AssertionError("there are no pictures")
 
 
 class Desk:
@@ -45,8 +51,11 @@ class Desk:
         self.outlet = outlet
         self.captions = captions
         self.counters = Counters()
-        timers = Timers()
-        custody = Custody(ledger, lambda *_: True, timers, self.counters, receipt_every_s=0.5)
+        timers = Timers(self.counters)
+        # Receipts are not looked at here.
+        custody = Custody(
+            ledger, FakeOutlet(), Topics(), timers, self.counters, receipt_every_s=0.5
+        )
         self.publisher = Publisher(outlet, Topics(), bundle_id, custody, {}, self.counters)
         self.escalations = Escalations(
             outlet,
@@ -57,24 +66,26 @@ class Desk:
             ),
             tables,
             timers,
-            self._answered,
             self.counters,
         )
         limits = AskLimits(threshold=0.8, per_minute=10, max_pending=4, refines_per_minute=refines)
         self.decoder = Decoder(
-            captions,
-            Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5})),
+            EdgeModel(
+                captions,
+                ImageEncoder(_no_encoder, tables),
+                Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5})),
+            ),
             self.publisher,
             self.escalations,
-            DeviceQuestions(outlet, Topics(), tables.layers),
+            DeviceRequests(outlet, Topics(), tables.layers, self.counters),
+            custody,
             self.counters,
         )
 
-    def _answered(self, question: Question, reply: CloudReply) -> None:
-        self.publisher.publish(question.frame, cloud_answer(question, reply))
-
-    def reply(self, request: Sent) -> None:
-        self.escalations.reply(cloud_reply(), request.correlation)
+    def reply(self, request: Sent, payload: bytes) -> None:
+        update = self.escalations.reply(payload, request.correlation)
+        assert update is not None
+        self.publisher.publish(*update)
 
 
 @pytest.fixture
@@ -137,7 +148,7 @@ def test_the_answer_is_an_update_under_the_same_id(desk: Desk, camera: FakeCamer
         seconds=CloudSeconds(queue=0, compute=0),
         worker="w",
     )
-    desk.escalations.reply(reply.to_json(), desk.outlet.sent[-1].correlation)
+    desk.reply(desk.outlet.sent[-1], reply.to_json())
     new, update = (message.caption for message in desk.outlet.to("/caption"))
     assert update.id == new.id
     assert (update.type, update.tier, update.text) == ("update", "cloud", "better")

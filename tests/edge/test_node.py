@@ -22,13 +22,17 @@ from aiflow.common.codec import Tables
 from aiflow.common.config import Broker
 from aiflow.common.encoder import Encoder, Encoding, Image
 from aiflow.common.messages import Caption, CloudReply, CloudSeconds, EdgeStats
+from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.wire import KeyFrameOrder, unpack_escalation, unpack_receipt, unpack_refine_order
+from aiflow.edge.assets import Assets
 from aiflow.edge.config import EdgeConfig
+from aiflow.edge.decoder import EdgeModel
 from aiflow.edge.image_encoder import ImageEncoder
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.node import EdgeNode
 from aiflow.edge.policy import AskLimits, Judgement, Repairs
+from aiflow.edge.triggers import Triggers
 
 if TYPE_CHECKING:
     from tests.conftest import Mosquitto
@@ -50,13 +54,13 @@ class BlindEncoder(Encoder):
         return Encoding(symbols, symbols.astype(np.float32))
 
 
-def judged(config: EdgeConfig) -> Judgement:
+def assets(
+    config: EdgeConfig, coding: BundleCoding, captions: FakeCaptions, ledger: Ledger
+) -> Assets:
     limits = AskLimits(0.8, config.escalations_per_minute, config.max_pending, 0)
-    return Judgement(limits, Repairs({}, {}))
-
-
-def blind() -> ImageEncoder:
-    return ImageEncoder(BlindEncoder, Tables.uniform(6, 3, 5, layers=(4, 6)))
+    encoder = ImageEncoder(BlindEncoder, coding.tables)
+    model = EdgeModel(captions, encoder, Judgement(limits, Repairs({}, {})))
+    return Assets(coding, model, {}, Triggers(()), ledger)
 
 
 class Client:
@@ -116,7 +120,7 @@ class World:
             {"broker": {"port": self.broker.port}, "cloud_deadline_s": 0.3} | settings
         )
         ledger = self.stack.enter_context(Ledger(self._ledger))
-        node = EdgeNode(config, self._coding, judged(config), self.captions, blind(), ledger)
+        node = EdgeNode(config, assets(config, self._coding, self.captions, ledger))
         return self.stack.enter_context(node)
 
 
@@ -143,6 +147,7 @@ class FakeSession:
     stuck = False
 
     def __init__(self, *_: object, **__: object) -> None:
+        self.counters = Counters()
         self.publish = type(self).outlet.publish
         type(self).handlers = {}
 
@@ -172,7 +177,7 @@ def unplugged(
     monkeypatch.setattr("aiflow.edge.node.Session", FakeSession)
     with (
         Ledger(tmp_path / "ledger.sqlite") as ledger,
-        EdgeNode(EdgeConfig(), coding, judged(EdgeConfig()), captions, blind(), ledger) as node,
+        EdgeNode(EdgeConfig(), assets(EdgeConfig(), coding, captions, ledger)) as node,
     ):
         yield node
 
@@ -217,7 +222,7 @@ def test_a_busy_node_fills_its_batches(
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     captions.open.clear()
     _arrive(camera, "embedding", camera.key_frame(0))
-    _until(lambda: len(unplugged._waiting) == 0)
+    _until(lambda: len(unplugged._queue) == 0)
     for sequence in range(1, 21):
         _arrive(camera, "embedding", camera.key_frame(sequence))
     captions.open.set()
@@ -244,7 +249,7 @@ def test_a_full_queue_drops_by_policy_and_counts(
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     captions.open.clear()
     _arrive(camera, "embedding", camera.key_frame(0))
-    _until(lambda: len(unplugged._waiting) == 0)
+    _until(lambda: len(unplugged._queue) == 0)
     for sequence in range(1, 260):
         _arrive(camera, "embedding", camera.key_frame(sequence))
     assert unplugged.counters.value("aiflow_dropped_total", reason="queue_full") == 3
@@ -424,7 +429,7 @@ from types import SimpleNamespace
 from aiflow.common.captioner import Draft
 from aiflow.common.config import load
 from aiflow.common.codec import Tables
-from aiflow.edge import service
+from aiflow.edge import assets, service
 from aiflow.edge.config import EdgeConfig
 
 class ToyCaptions:
@@ -437,8 +442,8 @@ bundle = SimpleNamespace(
     id="ab" * 32, tag=b"\\xab\\xab", tables=Tables.uniform(6, 3, 5, layers=(4, 6)),
     tokens=6, dims=3, layers=(4, 6), manifest=SimpleNamespace(escalate_below=0.5, figures={}),
 )
-service.Bundle = SimpleNamespace(open=lambda name: bundle)
-service.Captioner = ToyCaptions
+assets.Bundle = SimpleNamespace(open=lambda name: bundle)
+assets.Captioner = ToyCaptions
 service.run(load(EdgeConfig, Path(sys.argv[1])))
 """
 
@@ -513,7 +518,7 @@ def test_sign_of_life(
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     captions.open.clear()
     _arrive(camera, "embedding", camera.key_frame(0))
-    _until(lambda: len(unplugged._waiting) == 0)
+    _until(lambda: len(unplugged._queue) == 0)
     stuck = threading.Event()
 
     def hang() -> None:

@@ -11,17 +11,17 @@ from aiflow.common.metrics import Counters
 from aiflow.common.topics import Topics
 from aiflow.edge.custody import Custody
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.publisher import Answer, EdgeSeconds, Publisher
+from aiflow.edge.publisher import CaptionContent, EdgeSeconds, Publisher
 from aiflow.edge.received import FrameKey
 from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera, FakeOutlet
 
-NEW = Answer(
+NEW = CaptionContent(
     "a red bus", 0.91239, "edge", "split", "confidence 0.91 >= 0.80", EdgeSeconds(0.001, 0.02)
 )
-UPDATE = Answer(
+UPDATE = CaptionContent(
     "a red bus waits",
     0.99,
     "cloud",
@@ -39,7 +39,7 @@ class Desk:
         self.outlet = outlet
         self.counters = Counters()
         self.custody = Custody(
-            ledger, lambda *_: True, Timers(), self.counters, receipt_every_s=0.5
+            ledger, outlet, Topics(), Timers(self.counters), self.counters, receipt_every_s=0.5
         )
         self.ledger = ledger
         self.bundle_id = bundle_id
@@ -143,7 +143,7 @@ def test_an_update_has_the_same_id_and_needs_no_custody(desk: Desk, camera: Fake
 
 @pytest.mark.parametrize("answer", [NEW, UPDATE])
 def test_an_older_frame_does_not_replace_the_retained_caption(
-    desk: Desk, camera: FakeCamera, answer: Answer
+    desk: Desk, camera: FakeCamera, answer: CaptionContent
 ) -> None:
     desk.publisher.publish(camera.embedding(5), NEW)
     desk.publisher.publish(camera.embedding(4), answer)
@@ -179,7 +179,7 @@ def test_a_new_session_is_newer_whatever_its_clock_says(
 
 
 def test_texts_are_capped(desk: Desk, camera: FakeCamera) -> None:
-    long = Answer("a" * 5000, 0.5, "edge", "split", "b" * 5000, EdgeSeconds())
+    long = CaptionContent("a" * 5000, 0.5, "edge", "split", "b" * 5000, EdgeSeconds())
     desk.publisher.publish(camera.embedding(1), long)
     caption = desk.outlet.sent[0].caption
     assert (len(caption.text), len(caption.reason)) == (1000, 200)

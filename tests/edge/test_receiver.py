@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.edge.conftest import FakeOutlet
 
 from aiflow.common.bundle import BundleCoding
 from aiflow.common.codec import Tables
@@ -28,8 +29,7 @@ from aiflow.common.wire import (
 from aiflow.edge.custody import Custody
 from aiflow.edge.ledger import Ledger
 from aiflow.edge.received import EmbeddingFrame, LocalCaption, PictureFrame, StreamKey
-from aiflow.edge.receiver import Receiver
-from aiflow.edge.streams import Streams
+from aiflow.edge.receiver import ReceiveLimits, Receiver
 from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ class Desk:
     def __init__(self, ledger: Ledger, bundle_id: str, tables: Tables) -> None:
         self.counters = Counters()
         self.custody = Custody(
-            ledger, lambda *_: True, Timers(), self.counters, receipt_every_s=0.5
+            ledger,
+            FakeOutlet(),
+            Topics(),
+            Timers(self.counters),
+            self.counters,
+            receipt_every_s=0.5,
         )
         self.frames: list[EmbeddingFrame] = []
         self.captions: list[LocalCaption] = []
@@ -54,33 +59,27 @@ class Desk:
         self.receiver = Receiver(
             Topics(),
             BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], tables),
-            Streams(bundle_id, {"signer": KEY}, max_streams=8),
+            {"signer": KEY},
             self.custody,
-            self,
+            self.wanted.append,
             self.counters,
-            late_after_s=5.0,
+            ReceiveLimits(max_streams=8, late_after_s=5.0),
         )
 
     def describe(self, camera: FakeCamera) -> None:
-        self.receiver.descriptor(camera.topic("descriptor"), camera.descriptor().to_json())
+        self.receiver.descriptor(camera.topic("descriptor"), camera.descriptor().to_json(), PLAIN)
 
     def receive(self, camera: FakeCamera, payload: bytes, properties: Properties = PLAIN) -> None:
-        self.receiver.embedding(camera.topic("embedding"), payload, properties)
+        match self.receiver.frame(camera.topic("embedding"), payload, properties):
+            case EmbeddingFrame() as frame:
+                self.frames.append(frame)
+            case PictureFrame() as picture:
+                self.pictures.append(picture)
+            case LocalCaption() as caption:
+                self.captions.append(caption)
 
     def errors(self, reason: str) -> int:
         return self.counters.value("aiflow_payload_errors_total", reason=reason)
-
-    def embedding(self, frame: EmbeddingFrame) -> None:
-        self.frames.append(frame)
-
-    def picture(self, frame: PictureFrame) -> None:
-        self.pictures.append(frame)
-
-    def local_caption(self, frame: LocalCaption) -> None:
-        self.captions.append(frame)
-
-    def key_frames_wanted(self, stream: StreamKey) -> None:
-        self.wanted.append(stream)
 
 
 @pytest.fixture
@@ -215,7 +214,7 @@ def test_before_its_descriptor_a_payload_is_dropped_and_counted(
 
 def test_after_its_descriptor_is_removed_too(desk: Desk, camera: FakeCamera) -> None:
     desk.describe(camera)
-    desk.receiver.descriptor(camera.topic("descriptor"), b"")
+    desk.receiver.descriptor(camera.topic("descriptor"), b"", PLAIN)
     desk.receive(camera, camera.key_frame(1))
     assert desk.errors("no_descriptor") == 1
 
@@ -337,13 +336,13 @@ def test_a_replay_of_an_older_session(desk: Desk, new_camera: type[FakeCamera]) 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff", b"x" * 70_000])
 def test_a_broken_descriptor_is_counted(desk: Desk, camera: FakeCamera, content: bytes) -> None:
-    desk.receiver.descriptor(camera.topic("descriptor"), content)
+    desk.receiver.descriptor(camera.topic("descriptor"), content, PLAIN)
     assert desk.errors("descriptor") == 1
 
 
 def test_topics_that_are_no_cameras(desk: Desk) -> None:
-    desk.receiver.embedding("aiflow/edge/door/embedding", b"x", PLAIN)
-    desk.receiver.descriptor("other/pi/door/descriptor", b"x")
+    desk.receiver.frame("aiflow/edge/door/embedding", b"x", PLAIN)
+    desk.receiver.descriptor("other/pi/door/descriptor", b"x", PLAIN)
     assert desk.errors("topic") == 2
 
 

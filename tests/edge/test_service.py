@@ -12,11 +12,12 @@ from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Handler
 from aiflow.edge.config import EdgeConfig
 from aiflow.edge.dashboard.config import DashboardConfig
-from aiflow.edge.service import _dashboard, run
+from aiflow.edge.dashboard.mount import mounted
+from aiflow.edge.service import run
 
 
-class Node:
-    """As much of an edge node as its page needs."""
+class FakeSession:
+    """As much of a session as the page needs."""
 
     connected = True
 
@@ -24,7 +25,7 @@ class Node:
         self.counters = Counters()
         self.heard: dict[str, int] = {}
 
-    def listen(self, topic_filter: str, qos: int, _handler: Handler) -> None:
+    def subscribe(self, topic_filter: str, qos: int, _handler: Handler) -> None:
         self.heard[topic_filter] = qos
 
 
@@ -35,31 +36,31 @@ def config(port: int, *, enabled: bool = True) -> EdgeConfig:
 def test_the_page_listens_and_takes_no_embedding_of_the_node(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    node = Node()
-    with caplog.at_level(logging.INFO), _dashboard(config(0), None, node):  # type: ignore[arg-type]
+    session = FakeSession()
+    with caplog.at_level(logging.INFO), mounted(config(0), None, session):  # type: ignore[arg-type]
         address = caplog.messages[-1].removeprefix("dashboard on ")
         with urllib.request.urlopen(address, timeout=30) as page:
             assert page.status == 200
     # Descriptors are the node's own as well: at the QoS that it wants.
-    assert [name for name, qos in node.heard.items() if qos] == ["aiflow/+/+/descriptor"]
-    assert "aiflow/+/+/embedding" not in node.heard
+    assert [name for name, qos in session.heard.items() if qos] == ["aiflow/+/+/descriptor"]
+    assert "aiflow/+/+/embedding" not in session.heard
 
 
 def test_a_port_in_use_is_said_and_costs_no_caption(caplog: pytest.LogCaptureFixture) -> None:
-    node = Node()
+    session = FakeSession()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with _dashboard(config(port), None, node):  # type: ignore[arg-type]
+        with mounted(config(port), None, session):  # type: ignore[arg-type]
             pass
     (message,) = caplog.messages
     assert message == f"no dashboard, captions go on: 127.0.0.1:{port}: Address already in use"
-    assert node.heard == {}
+    assert session.heard == {}
 
 
 def test_without_one_nothing_listens() -> None:
-    node = Node()
-    with _dashboard(config(0, enabled=False), None, node):  # type: ignore[arg-type]
-        assert node.heard == {}
+    session = FakeSession()
+    with mounted(config(0, enabled=False), None, session):  # type: ignore[arg-type]
+        assert session.heard == {}
 
 
 def test_a_node_with_an_unfit_token_does_not_start(tmp_path: Path) -> None:

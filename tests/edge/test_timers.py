@@ -4,6 +4,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from aiflow.common.metrics import Counters
 from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_what_is_due_comes_in_order(clock: Clock) -> None:
-    timers, rung = Timers(clock), list[str]()
+    timers, rung = Timers(Counters(), clock), list[str]()
     timers.after(2.0, lambda: rung.append("late"))
     timers.after(1.0, lambda: rung.append("early"))
     timers.after(1.0, lambda: rung.append("as early, but second"))
@@ -25,7 +26,7 @@ def test_what_is_due_comes_in_order(clock: Clock) -> None:
 
 
 def test_wait_sleeps_until_the_next() -> None:
-    timers = Timers()
+    timers = Timers(Counters())
     timers.after(0.03, lambda: None)
     began = time.monotonic()
     assert timers.wait() is not None
@@ -33,7 +34,7 @@ def test_wait_sleeps_until_the_next() -> None:
 
 
 def test_an_earlier_timer_wakes_the_sleeper() -> None:
-    timers, done = Timers(), threading.Event()
+    timers, done = Timers(Counters()), threading.Event()
     timers.after(60.0, lambda: None)
 
     def sleep() -> None:
@@ -49,7 +50,7 @@ def test_an_earlier_timer_wakes_the_sleeper() -> None:
 
 
 def test_closing_lets_the_sleeper_go() -> None:
-    timers, answers = Timers(), list[object]()
+    timers, answers = Timers(Counters()), list[object]()
     timers.after(60.0, lambda: None)
     sleeper = threading.Thread(target=lambda: answers.append(timers.wait()))
     sleeper.start()

@@ -19,7 +19,7 @@ from aiflow.edge.config import EdgeConfig, TriggerConfig
 from aiflow.edge.custody import Custody
 from aiflow.edge.examples import Example
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.publisher import Answer, EdgeSeconds, Publisher
+from aiflow.edge.publisher import CaptionContent, EdgeSeconds, Publisher
 from aiflow.edge.timers import Timers
 from aiflow.edge.triggers import Triggers, pattern
 
@@ -368,13 +368,15 @@ class Desk:
 
     def __init__(self, ledger: Ledger, outlet: FakeOutlet, bundle_id: str, clock: Clock) -> None:
         self.counters = Counters()
-        custody = Custody(ledger, lambda *_: True, Timers(), self.counters, receipt_every_s=0.5)
+        custody = Custody(
+            ledger, outlet, Topics(), Timers(self.counters), self.counters, receipt_every_s=0.5
+        )
         self.publisher = Publisher(
             outlet, Topics(), bundle_id, custody, {}, self.counters, Triggers([DOG], clock)
         )
 
     def says(self, frame: object, text: str) -> None:
-        answer = Answer(text, 0.9, "edge", "split", "because", EdgeSeconds())
+        answer = CaptionContent(text, 0.9, "edge", "split", "because", EdgeSeconds())
         self.publisher.publish(frame, answer)  # type: ignore[arg-type]
 
     @property

@@ -34,7 +34,7 @@ class Git(Architecture):
         )
         self.see = model.git.image_encoder
         # generate() takes nothing but pixels: from now on its encoder passes on what it is given.
-        model.git.image_encoder = _Seen()
+        model.git.image_encoder = _PassOn()
         self.head = model.output
         self.generator = model
         self.caches = self.config.num_hidden_layers
@@ -58,7 +58,7 @@ class Git(Architecture):
         return said
 
 
-class _Seen(nn.Module):
+class _PassOn(nn.Module):
     """Takes hidden states (B, 1, N, D) for pixels, and has seen them already."""
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutput:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.bench.baselines import features, fitted, fixed, images
+from aiflow.bench.baselines import features, fitted, images
 from aiflow.bench.baselines.split import FloatEncoder
 from aiflow.bench.baselines.way import Picture, Trip, Way, send
 from aiflow.bench.coded import Coder
@@ -54,7 +54,7 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rig:
+class Parts:
     """The bundle's parts, as the tiers load them."""
 
     float_encoder: FloatEncoder
@@ -93,18 +93,18 @@ class Passed:
 
 
 def batches(
-    rig: Rig, renders: RenderPool, first: Batch, count: int, pool: ThreadPoolExecutor
+    parts: Parts, renders: RenderPool, first: Batch, count: int, pool: ThreadPoolExecutor
 ) -> Iterator[Batch]:
     """The batch at hand, then the other test scenes up to `count`."""
     yield first
     drawn = len(first[0])
     rest = renders.views("test", drawn, count - drawn)
     while views := list(islice(rest, _BATCH)):
-        yield views, rig.pictures(views, pool)
+        yield views, parts.pictures(views, pool)
 
 
 def go_through(
-    rig: Rig, ways: Sequence[Way], scenes: Iterator[Batch], pool: ThreadPoolExecutor
+    parts: Parts, ways: Sequence[Way], scenes: Iterator[Batch], pool: ThreadPoolExecutor
 ) -> Passed:
     """Carry all scenes by all ways."""
     passed: list[Scene] = []
@@ -113,7 +113,7 @@ def go_through(
     for views, pictures in scenes:
         passed += [view.scene for view in views]
         whole += [picture.symbols for picture in pictures]
-        ours += [rig.device_encoder.encode(view.image).symbols for view in views]
+        ours += [parts.device_encoder.encode(view.image).symbols for view in views]
         jpeg_bytes += [_camera_jpeg(view.image) for view in views]
         rows.append(send(ways, pictures, pool))
     trips = [Trip.joined([row[index] for row in rows]) for index in range(len(ways))]
@@ -121,13 +121,13 @@ def go_through(
 
 
 def search_all(
-    rig: Rig, renders: RenderPool, effort: Effort, ground: Ground, whole: float, say: Say
+    parts: Parts, renders: RenderPool, effort: Effort, ground: Ground, whole: float, say: Say
 ) -> dict[str, list[Scored]]:
     """The settings of every family that were scored on the searched scenes.
 
     `whole` is the mean CIDEr without any loss.
     """
-    encoder = rig.float_encoder
+    encoder = parts.float_encoder
     drawn = renders.views("calibration", 0, effort.calibration)
     # Nothing is fitted to pixels: they need not be kept.
     calibration = [replace(Picture.of(view.image, encoder), image=view.image[:0]) for view in drawn]
@@ -138,7 +138,7 @@ def search_all(
     families["features"] = features.all_ways(encoder, calibration)
     for cut, family in fitted.FAMILIES.items():
         families[family] = list(fitted.all_ways(encoder, calibration, cut))
-    families["fixed"] = [fixed.FixedWay(rig.coder.tables.levels, rig.coder.tables.tokens)]
+    families["fixed"] = [features.FixedWay(parts.coder.tables.levels, parts.coder.tables.tokens)]
     found = {}
     for family, ways in families.items():
         say(f"{family}: {len(ways)} settings")
