@@ -55,16 +55,27 @@ MIGRATIONS: Final = (
     INSERT INTO sessions
         SELECT camera, epoch_ms, descriptor FROM streams WHERE descriptor IS NOT NULL;
     ALTER TABLE streams DROP COLUMN descriptor;
-    ALTER TABLE entries RENAME COLUMN payload TO body;
-    ALTER TABLE entries ADD COLUMN epoch_ms INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE entries ADD COLUMN kind INTEGER;
-    ALTER TABLE entries ADD COLUMN captured_ms INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE entries ADD COLUMN layers INTEGER NOT NULL DEFAULT 1;
-    UPDATE entries SET epoch_ms = coalesce(
-        (SELECT epoch_ms FROM streams WHERE streams.camera = entries.camera), 0
-    )
+    CREATE TABLE frames (
+        camera TEXT NOT NULL, sequence INTEGER NOT NULL, epoch_ms INTEGER NOT NULL,
+        accepted INTEGER NOT NULL, kind INTEGER, captured_ms INTEGER NOT NULL,
+        layers INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (camera, sequence)
+    ) WITHOUT ROWID;
+    INSERT INTO frames
+        SELECT entries.camera, sequence, epoch_ms, id, NULL, 0, 1, payload
+        FROM entries JOIN streams ON streams.camera = entries.camera;
+    DROP TABLE entries;
+    ALTER TABLE frames RENAME TO entries
     """,
 )
+OLDEST: Final = """
+    (camera, sequence) = (
+        SELECT entries.camera, sequence FROM streams CROSS JOIN entries
+        ON entries.camera = streams.camera
+        AND sequence = (SELECT min(sequence) FROM entries WHERE camera = streams.camera)
+        ORDER BY accepted LIMIT 1
+    )
+"""
+"""Of the oldest frame of each camera, the one that was accepted first."""
 DROPPED: Final = {
     "entries": "the outbox holds its most frames: the oldest are dropped",
     "bytes": "the outbox holds its most bytes: the oldest frames are dropped",
@@ -128,8 +139,10 @@ class Outbox:
         if self._file.set_aside is not None:
             counters.add("aiflow_outbox_corrupt_total")
         with self._file.reading() as database:
-            row = database.execute("SELECT count(*), total(length(body)) FROM entries").fetchone()
-        self._entries, self._bytes = (int(value) for value in row)
+            row = database.execute(
+                "SELECT count(*), total(length(body)), coalesce(max(accepted), 0) + 1 FROM entries"
+            ).fetchone()
+        self._entries, self._bytes, self._accepted = (int(value) for value in row)
 
     def __enter__(self) -> Self:
         return self
@@ -223,10 +236,13 @@ class Outbox:
             entry = Entry(*row, record)
             self._remove(database, camera, covered)
             database.execute(
-                "INSERT INTO entries (camera, sequence, epoch_ms, kind, captured_ms, layers, body) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (camera, *row, record.kind, record.captured_ms, record.layers, record.body),
+                "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(camera, *row, self._accepted, record.kind),
+                    *(record.captured_ms, record.layers, record.body),
+                ),
             )
+            self._accepted += 1
             self._entries += 1
             self._bytes += len(record.body)
             self._make_room(database)
@@ -286,11 +302,10 @@ class Outbox:
 
     def _make_room(self, database: sqlite3.Connection) -> None:
         """Drop the oldest frames of all cameras until the bounds hold; the newest one stays."""
-        oldest = "id = (SELECT min(id) FROM entries)"
         while self._entries > self._max_entries:
-            self._forget(database, oldest, (), "entries")
+            self._forget(database, OLDEST, (), "entries")
         while self._bytes > self._max_bytes and self._entries > 1:
-            self._forget(database, oldest, (), "bytes")
+            self._forget(database, OLDEST, (), "bytes")
 
     def _forget(
         self,

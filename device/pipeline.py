@@ -157,14 +157,16 @@ class Pipeline:
             return None
         self._look_around(now)
         began = time.perf_counter()
-        reason = self._gate.look(frame.image, now)
+        # In the encoder's size: for the gate it is large enough, and reduced only once.
+        image = self._encoder.fitted(frame.image)
+        reason = self._gate.look(image, now)
         looked = time.perf_counter()
         self.stages.add("gate", looked - began)
         if reason is None:
             return None
         if self._pixels is not None:
             return self._picture(self._pixels, frame, now)
-        symbols = self._encoder.encode(frame.image).symbols
+        symbols = self._encoder.encode(image).symbols
         self.stages.add("encode", time.perf_counter() - looked)
         self.encoded += 1
         thrift = self.budget.thrift
