@@ -76,7 +76,7 @@ class Capture:
         launch: Callable[[], Process],
         deliver: Callable[[Frame], None],
         on_status: Callable[[Status], None],
-        on_turn: Callable[[], None],
+        on_turn: Callable[[], None] | None = None,
         *,
         limits: Limits,
         counters: Counters,
@@ -270,7 +270,8 @@ class Capture:
         """Until woken, or the time is over, or the process has said something; whether it has."""
         heard = self._woken.wait(timeout_s, None if process is None else process.fileno())
         self.pulse.beat()
-        self._on_turn()
+        if self._on_turn is not None:
+            self._on_turn()
         return heard
 
 

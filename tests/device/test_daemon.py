@@ -34,9 +34,10 @@ from aiflow.device.daemon import Device
 from aiflow.device.outbox import Outbox
 
 if TYPE_CHECKING:
-    from aiflow.common.encoder import Encoder
     from tests.conftest import Mosquitto
     from tests.device.conftest import FakeCamera, FakeEncoder, WaitUntil
+
+    from aiflow.common.encoder import Encoder
 
 NewDevice = Callable[..., Device]
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,19 +9,16 @@ import pytest
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Reason
-from aiflow.common.wire import Receipt, Why
-from aiflow.device import courier as module
-from aiflow.device.courier import MAX_POSTED, Courier
-from aiflow.device.line import Line
-from aiflow.device.reach import Patience, Reach
-from aiflow.device.sender import Sender
+from aiflow.device import send_loop as module
+from aiflow.device.edge_health import EdgeHealth, Limits
+from aiflow.device.send_loop import SendLoop
+from aiflow.device.uplink import Uplink
 
 if TYPE_CHECKING:
     from tests.device.conftest import WaitUntil
 
 
-class FakeSender:
+class FakeUplink:
     def __init__(self) -> None:
         self.steps = 0
         self.pause_s = 1000.0
@@ -31,7 +27,7 @@ class FakeSender:
         self.open = threading.Event()
         self.open.set()
 
-    def step(self, now: float) -> float:
+    def step(self) -> float:
         self.open.wait(10)
         self.steps += 1
         fault, self.fault = self.fault, None
@@ -39,36 +35,20 @@ class FakeSender:
             raise fault
         return self.pause_s
 
-    def again(self, now: float) -> None:
+    def again(self) -> None:
         self.calls.append("again")
 
-    def through(self, now: float) -> None:
-        self.calls.append("through")
+    def publish_captions(self) -> float:
+        self.calls.append("captions")
+        return 1000.0
 
-    def receipt(self, ranges: list[range], now: float) -> None:
-        self.calls.append(f"receipt {ranges}")
-
-    def tell(self) -> float:
-        self.calls.append("tell")
-        return math.inf
-
-    def published(self, sequence: int) -> None:
-        self.calls.append(f"published {sequence}")
-
-    receipt_at = -math.inf
-
-    def silent_since(self) -> float:
-        return math.inf
+    def flush(self) -> None:
+        self.calls.append("flush")
 
 
 @pytest.fixture
-def sender() -> FakeSender:
-    return FakeSender()
-
-
-@pytest.fixture
-def reach() -> Reach:
-    return Reach("door", Patience(offline_s=0.05, silence_s=1.0, return_s=0.05))
+def uplink() -> FakeUplink:
+    return FakeUplink()
 
 
 @pytest.fixture
@@ -77,148 +57,128 @@ def faults() -> list[StorageError]:
 
 
 @pytest.fixture
-def courier(
-    sender: FakeSender, reach: Reach, faults: list[StorageError], counters: Counters
-) -> Iterator[Courier]:
-    courier = Courier(counters, faults.append)
-    courier.add("door", cast("Sender", sender), reach)
-    courier.start()
-    yield courier
-    courier.stop()
+def work() -> threading.Event:
+    return threading.Event()
 
 
-def connect(courier: Courier) -> None:
-    courier.connected()
-    courier.node("e1", online=True)
+@pytest.fixture
+def loop(
+    uplink: FakeUplink, faults: list[StorageError], counters: Counters, work: threading.Event
+) -> Iterator[SendLoop]:
+    limits = Limits(offline_s=1, silence_s=5, return_s=3, unanswered_s=0.8, deadline_s=2.0)
+    health = EdgeHealth(["door"], limits, measures=False, now=time.monotonic())
+    uplinks = {"door": cast("Uplink", uplink)}
+    loop = SendLoop(uplinks, health, work, counters, faults.append)
+    loop.start()
+    yield loop
+    loop.stop()
+
+
+def connect(loop: SendLoop) -> None:
+    loop.connected()
+    loop.node("e1", online=True)
 
 
 def test_sleeps_until_something_happens_or_is_due(
-    courier: Courier, sender: FakeSender, wait_until: WaitUntil
+    loop: SendLoop, uplink: FakeUplink, work: threading.Event, wait_until: WaitUntil
 ) -> None:
-    courier.wake()
-    assert sender.steps == 0, "nobody is there"
-    connect(courier)
-    wait_until(lambda: sender.steps == 1, "the connection does not wake it")
-    events: list[Callable[[], None]] = [
-        courier.wake,
-        lambda: courier.receipt("door", Receipt([range(3)])),
-        lambda: courier.node("e2", online=True),
-    ]
-    for number, event in enumerate(events, start=2):
+    work.set()
+    assert uplink.steps == 0, "nobody is there"
+    connect(loop)
+    wait_until(lambda: uplink.steps >= 1, "the connection does not wake it")
+    events: list[Callable[[], None]] = [work.set, lambda: loop.node("e2", online=True)]
+    for event in events:
+        steps = uplink.steps
         event()
-        wait_until(lambda: sender.steps == number, "an event does not wake it")  # noqa: B023
-    assert sender.calls == ["again", "again", "receipt [range(0, 3)]", "again"]
-    sender.pause_s = 0.01
-    courier.wake()
-    wait_until(lambda: sender.steps >= 8, "time does not wake it")
+        wait_until(lambda: uplink.steps > steps, "an event does not wake it")  # noqa: B023
+    assert [call for call in uplink.calls if call == "again"] == ["again"] * 3
+    uplink.pause_s = 0.01
+    work.set()
+    wait_until(lambda: uplink.steps >= 8, "time does not wake it")
 
 
 def test_connection_that_is_lost_stops_the_sending(
-    courier: Courier, sender: FakeSender, wait_until: WaitUntil
+    loop: SendLoop, uplink: FakeUplink, work: threading.Event, wait_until: WaitUntil
 ) -> None:
-    connect(courier)
-    wait_until(lambda: sender.steps == 1, "not connected")
-    courier.disconnected()
-    wait_until(lambda: not courier._posted, "not heard")
-    courier.wake()
-    courier.node("e1", online=False)
-    wait_until(lambda: not courier._posted, "not heard")
-    assert sender.steps == 1
+    connect(loop)
+    wait_until(lambda: uplink.steps >= 1, "not connected")
+    loop.disconnected()
+    wait_until(lambda: not work.is_set(), "not heard")
+    loop.ask()
+    wait_until(lambda: not loop.pulse.silent, "no turn")
+    steps = uplink.steps
+    work.set()
+    loop.node("e1", online=False)
+    loop.ask()
+    wait_until(lambda: not loop.pulse.silent, "no turn")
+    assert uplink.steps == steps
 
 
-def test_what_others_say_is_bounded(
-    courier: Courier, sender: FakeSender, counters: Counters, wait_until: WaitUntil
-) -> None:
-    sender.open.clear()
-    connect(courier)
-    wait_until(lambda: not courier._posted, "not connected")
-    for _ in range(MAX_POSTED + 7):
-        courier.receipt("door", Receipt([range(1)]))
-    courier.disconnected()
-    assert counters.value("aiflow_orders_dropped_total") == 7
-    assert len(courier._posted) == MAX_POSTED + 1
-    sender.open.set()
-    wait_until(lambda: not courier._posted, "not worked off")
-
-
-def test_fault_passes(
-    courier: Courier,
-    sender: FakeSender,
+def test_fault_passes(  # noqa: PLR0917 - fixtures
+    loop: SendLoop,
+    uplink: FakeUplink,
     faults: list[StorageError],
+    work: threading.Event,
+    counters: Counters,
     wait_until: WaitUntil,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0.01)
-    sender.fault = StorageError("no space left on the disk")
-    connect(courier)
-    wait_until(lambda: sender.steps >= 2, "not tried again")
+    uplink.fault = StorageError("no space left on the disk")
+    connect(loop)
+    wait_until(lambda: uplink.steps >= 2, "not tried again")
     assert [str(fault) for fault in faults] == ["no space left on the disk"]
     assert "Traceback" not in caplog.text
-    sender.fault = ZeroDivisionError()
-    courier.wake()
-    wait_until(lambda: sender.steps >= 4, "not tried again")
-    assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
-
-
-def test_without_a_connection_or_a_node_a_camera_is_out_of_reach(
-    courier: Courier, reach: Reach, wait_until: WaitUntil
-) -> None:
-    wait_until(lambda: reach.why is Why.DISCONNECTED, "it never connected")
-    courier.connected()
-    courier.node("edge1", online=True)
-    wait_until(lambda: reach.why is None, "an edge node is there")
-    courier.node("edge1", online=False)
-    wait_until(lambda: reach.why is Why.NO_NODE, "the node went away")
-    courier.disconnected()
-    wait_until(lambda: reach.why is Why.DISCONNECTED, "and the broker too")
-
-
-def test_an_answer_that_was_overdue_ends_the_silence(
-    courier: Courier, sender: FakeSender, wait_until: WaitUntil
-) -> None:
-    courier.line = line = Line(unanswered_s=0.0, deadline_s=1.0)
-    courier.answered(line.ask(time.monotonic() - 5), Reason(0, "Success"))
-    wait_until(lambda: "through" in sender.calls, "the answer says nothing")
+    for _ in range(3):
+        uplink.fault = ZeroDivisionError()
+        work.set()
+        wait_until(lambda: uplink.fault is None, "not tried again")
+    wait_until(lambda: counters.value("aiflow_send_faults_total", reason="bug") == 3, "not counted")
+    assert caplog.text.count("Traceback") == 1, "a bug is logged with its traceback, once a minute"
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_sign_of_life_is_a_turn_without_a_fault_of_ours(
-    courier: Courier,
-    sender: FakeSender,
-    wait_until: WaitUntil,
-    monkeypatch: pytest.MonkeyPatch,
+    loop: SendLoop, uplink: FakeUplink, work: threading.Event, wait_until: WaitUntil
 ) -> None:
-    courier.ask()
-    wait_until(lambda: not courier.pulse.silent, "waiting for a broker is no reason for silence")
-    connect(courier)
-    wait_until(lambda: sender.steps == 1, "not connected")
-    sender.fault = StorageError("no space left on the disk")
-    courier.ask()
-    wait_until(lambda: not courier.pulse.silent, "a full disk is no reason for silence")
-    sender.open.clear()
-    courier.ask()
+    loop.ask()
+    wait_until(lambda: not loop.pulse.silent, "waiting for a broker is no reason for silence")
+    connect(loop)
+    wait_until(lambda: uplink.steps >= 1, "not connected")
+    uplink.fault = StorageError("no space left on the disk")
+    loop.ask()
+    wait_until(lambda: not loop.pulse.silent, "a full disk is no reason for silence")
+    uplink.open.clear()
+    loop.ask()
     time.sleep(0.05)
-    assert courier.pulse.silent, "it is stuck"
-    sender.fault = ZeroDivisionError()
-    sender.open.set()
-    wait_until(lambda: sender.fault is None, "no turn")
+    assert loop.pulse.silent, "it is stuck"
+    uplink.fault = ZeroDivisionError()
+    uplink.open.set()
+    wait_until(lambda: uplink.fault is None, "no turn")
     time.sleep(0.05)
-    assert courier.pulse.silent, "a turn that a bug has ended does not count"
-    courier.wake()
-    wait_until(lambda: not courier.pulse.silent, "the next one does")
+    assert loop.pulse.silent, "a turn that a bug has ended does not count"
+    work.set()
+    wait_until(lambda: not loop.pulse.silent, "the next one does")
 
 
 def test_on_a_broker_without_a_node_captions_of_our_own_are_published(
-    courier: Courier, sender: FakeSender, wait_until: WaitUntil
+    loop: SendLoop, uplink: FakeUplink, work: threading.Event, wait_until: WaitUntil
 ) -> None:
-    courier.connected()
-    courier.node("edge1", online=False)
-    wait_until(lambda: "tell" in sender.calls, "nobody is there")
-    courier.node("edge1", online=True)
-    courier.published("door", 7)
-    wait_until(lambda: "published 7" in sender.calls, "the broker has it")
-    calls = sender.calls.count("tell")
-    courier.wake()
-    courier.published("door", 8)
-    wait_until(lambda: "published 8" in sender.calls, "another turn")
-    assert sender.calls.count("tell") == calls
+    loop.connected()
+    loop.node("edge1", online=False)
+    wait_until(lambda: "captions" in uplink.calls, "nobody is there")
+    loop.node("edge1", online=True)
+    loop.ask()
+    wait_until(lambda: not loop.pulse.silent, "no turn")
+    calls = uplink.calls.count("captions")
+    loop.ask()
+    wait_until(lambda: not loop.pulse.silent, "another turn")
+    assert uplink.calls.count("captions") == calls
+
+
+def test_what_is_receipted_is_taken_from_the_disk_at_the_end(
+    loop: SendLoop, uplink: FakeUplink
+) -> None:
+    loop.stop()
+    assert uplink.calls[-1] == "flush"

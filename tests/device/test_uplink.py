@@ -297,7 +297,9 @@ def test_only_after_a_restart_the_disk_is_read(
     reads: list[int] = []
     real = desk.outbox.after
     monkeypatch.setattr(
-        desk.outbox, "after", lambda *what: reads.append(what[1]) or real(*what)  # type: ignore[func-returns-value]
+        desk.outbox,
+        "after",
+        lambda *what: reads.append(what[1]) or real(*what),  # type: ignore[func-returns-value]
     )
     desk.keys(3)
     desk.connect()
