@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 
 from aiflow.common.codec import Tables, code_bits, compress, decompress
 from aiflow.common.errors import AiflowError
-from aiflow.common.wire import Context, Kind, Packet, pack
+from aiflow.common.mqtt import publish_size
+from aiflow.common.topics import Topics
+from aiflow.common.wire import Context, Kind, Packet, pack, pack_receipt
 from aiflow.device.config import FallbackConfig, SendingConfig
 from aiflow.device.line import Line
 from aiflow.device.outbox import Entry
 from aiflow.device.predictor import Predictor
 from aiflow.device.sender import Sender
+from aiflow.edge.ask_device import PUBACK_BYTES
 from aiflow.edge.config import EdgeConfig
 from aiflow.edge.custody import RECEIPT_FRAMES
 
@@ -69,6 +72,19 @@ class Sent:
         return self.payload[0] & 0x0F == Kind.DELTA
 
 
+@dataclass(frozen=True, slots=True)
+class SocketBytes:
+    """Mean bytes a frame from the device and to it, MQTT included; TCP and IP are not."""
+
+    up: float
+    down: float
+    frames_per_receipt: float
+
+    @property
+    def mean(self) -> float:
+        return self.up + self.down
+
+
 @dataclass(slots=True, eq=False)
 class Sending:
     """A stream as it went: the payloads, and after how many of them each receipt came."""
@@ -76,6 +92,26 @@ class Sending:
     frames: list[Sent] = field(default_factory=list)
     receipts: list[tuple[int, list[int]]] = field(default_factory=list)
     """(frames sent before it, sequences it covers)."""
+
+    def socket_bytes(self) -> SocketBytes:
+        """What a connection carries, the first frame with its topic, the others with an alias.
+
+        PUBLISH packets, PUBACKs and receipts; tests/system/test_topics.py holds the same sums
+        against a real socket.
+        """
+        topics, count = Topics(), max(len(self.frames), 1)
+        up = len(topics.embedding(DEVICE, CAMERA).encode())
+        down = 0
+        for frame in self.frames:
+            qos = int(frame.asked or frame.timed)
+            size = len(frame.payload)
+            up += publish_size(0, size, qos=qos, alias=True, expiry=frame.asked)
+            down += PUBACK_BYTES * qos
+        topic_bytes = len(topics.receipt(DEVICE, CAMERA).encode())
+        for _, sequences in self.receipts:
+            down += publish_size(topic_bytes, len(pack_receipt(sequences)))
+        per_receipt = round(len(self.frames) / max(len(self.receipts), 1), 2)
+        return SocketBytes(up / count, down / count, per_receipt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,7 @@
     test scenes, 640x480 ─┬─ float encoder, nothing lost ──────────────┐
                           ├─ image codecs, features, merged tokens ────┼─> cloud decoder -> scores
                           ├─ the device's encoder, codec and wire ─────┘
-    live street, 2 fps ───┴─ deltas ─> payloads ─> session, relay, Mosquitto
+    live street, 2 fps ───┴─ deltas ─> payloads, and what MQTT adds to them
 
 The settings of the baselines are searched on the first scenes (`search`), and those that may prove
 the cheapest of equal quality are measured on all. docs/figures.md explains the method.
@@ -20,13 +20,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.bench import socket_bytes
 from aiflow.bench.baselines.images import CODECS
 from aiflow.bench.baselines.way import Way
 from aiflow.bench.coded import (
     FPS,
     Coder,
     KeyFrame,
+    SocketBytes,
     Unpredicted,
     send,
 )
@@ -50,7 +50,6 @@ from aiflow.bench.search import (
     scored,
     strongest,
 )
-from aiflow.bench.socket_bytes import SocketBytes
 from aiflow.common.bundle import Bundle
 from aiflow.rig.render_pool import RenderPool
 from aiflow.street.world import street
@@ -170,12 +169,11 @@ def _together(
 
 def _key(keys: Sequence[KeyFrame], scores: Scores) -> Figures:
     """Every frame as a key frame, at the rate of the live stream."""
-    socket = socket_bytes.measure(send(keys, Unpredicted()))
     return {
         "payload_bytes_mean": _mean(len(one.payload) for one in keys),
         "body_bits_mean": _mean(8 * len(one.body) for one in keys),
         "ideal_bits_mean": _mean(one.ideal_bits for one in keys),
-        **_socket(socket),
+        **_socket(send(keys, Unpredicted()).socket_bytes()),
         **_quality(scores),
     }
 
@@ -188,7 +186,7 @@ def _stream(parts: Parts, renders: RenderPool, effort: Effort) -> Figures:
     return {
         "payload_bytes_mean": _mean(len(one.payload) for one in went.frames),
         "key_share": _mean(not one.is_delta for one in went.frames),
-        **_socket(socket_bytes.measure(went)),
+        **_socket(went.socket_bytes()),
         "fact_f1": round(parts.judge.fact_f1(symbols, [scene for scene, _ in frames]), 4),
         "fps": FPS,
     }

@@ -189,9 +189,10 @@ def demo(
         str | None,
         typer.Option(metavar="URL", help="Your broker (mqtt://host:port), not a private one."),
     ] = None,
-    bundle: Annotated[str, typer.Option(metavar="NAME", help="A built-in bundle, or a path.")] = (
-        "street"
-    ),
+    bundle: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A bundle's name or path; unset, as the camera needs."),
+    ] = None,
     mode: Annotated[
         DemoMode,
         typer.Option(
@@ -301,6 +302,9 @@ def bench(
         int | None,
         typer.Option(min=1, help="How many to measure; without it, the benchmark's own."),
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Photos with captions, for `photos`.")
+    ] = None,
 ) -> None:
     """Measure something and print the table.
 
@@ -308,13 +312,16 @@ def bench(
         aiflow bench                            # what there is
         aiflow bench quality --json quality.json
         aiflow bench rate --scenes 100          # a first look
+        aiflow bench photos --data flickr8k     # photos and their captions
     """
     from aiflow.cli import bench_command
 
     if name is None:
         bench_command.show_known()
     else:
-        bench_command.bench(name, json_path=json_path, plot=plot, seed=seed, scenes=scenes)
+        bench_command.bench(
+            name, json_path=json_path, plot=plot, seed=seed, scenes=scenes, data=data
+        )
 
 
 @app.command()

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from aiflow.common.codec import Tables
 from aiflow.common.errors import PayloadError
 from aiflow.common.mean import Mean
 from aiflow.common.messages import CloudReply
@@ -79,14 +78,12 @@ class Escalations:
         self,
         outlet: Outlet,
         pool: Pool,
-        tables: Tables,
         timers: Timers,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._outlet = outlet
         self._pool = pool
-        self._tables = tables
         self._timers = timers
         self._counters = counters
         self._faults = Faults(counters, "aiflow_escalation_faults_total", log)
@@ -157,7 +154,7 @@ class Escalations:
                 camera=stream.camera,
                 epoch_ms=stream.epoch_ms,
                 deadline_ms=round(self._pool.lease_s * 1000),
-                payloads=_standing_alone(frame, self._tables),
+                payloads=_standing_alone(frame),
                 draft=draft[:MAX_DRAFT_TOKENS],
                 trailer=frame.context.trailer_bytes,
             )
@@ -237,12 +234,12 @@ def _update(question: Question, reply: CloudReply, cloud_s: float) -> CaptionCon
     )
 
 
-def _standing_alone(frame: EmbeddingFrame, tables: Tables) -> tuple[bytes, ...]:
+def _standing_alone(frame: EmbeddingFrame) -> tuple[bytes, ...]:
     """Payloads that yield a frame without any other: those that its device keeps of it.
 
     They are the original ones; only in the place of a delta is the key payload of the frame.
     """
     first, *refinements = frame.payloads
     if first[0] & 0x0F == Kind.DELTA:
-        first = key_payload(frame.header, frame.decoded.own, tables, frame.context)
+        first = key_payload(frame.header, frame.decoded.own, frame.coding.tables, frame.context)
     return (first, *refinements)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from aiflow.common.catalogue import CATALOGUE
 from aiflow.edge.dashboard.places import Places
 
 MAX_NEWS: Final = 50
@@ -23,25 +24,7 @@ _MAX_DETAIL: Final = 48
 
 Level = Literal["alarm", "notice"]
 
-WORDS: Final[Mapping[str, str]] = {
-    # Of devices.
-    "aiflow_camera_stalls_total": "a camera delivered nothing for a while",
-    "aiflow_camera_reconnects_total": "a camera had to be opened again",
-    "aiflow_frames_dropped_total": "frames could not be stored",
-    "aiflow_stream_faults_total": "frames could not be used",
-    "aiflow_outbox_dropped_total": "the outbox dropped frames",
-    "aiflow_outbox_corrupt_total": "the outbox had damaged entries",
-    "aiflow_outbox_faults_total": "the outbox could not be used",
-    # Of edge nodes.
-    "aiflow_dropped_total": "frames had no room to wait; their devices send them again",
-    "aiflow_payload_errors_total": "payloads were refused",
-    "aiflow_publish_errors_total": "captions were not published",
-    "aiflow_storage_errors_total": "the ledger could not be written",
-    "aiflow_escalation_faults_total": "the cloud could not be asked",
-    "aiflow_faults_total": "a fault of our own; its log says more",
-    # Of both.
-    "aiflow_mqtt_faults_total": "trouble with messages",
-}
+ALARMS: Final = {name: metric.alarm for name, metric in CATALOGUE.items() if metric.alarm}
 """What a counter of faults means to a person; other counters are no faults."""
 
 
@@ -67,7 +50,7 @@ class Troubles:
 
     def counted(self, where: str, counters: Mapping[str, int], at: float) -> None:
         """Take the counters of one daemon. Its first message only says where they stand."""
-        faults = {name: n for name, n in counters.items() if name.partition("{")[0] in WORDS}
+        faults = {name: n for name, n in counters.items() if name.partition("{")[0] in ALARMS}
         faults = dict(list(faults.items())[:_MAX_SERIES])
         before = self._counters.get(where)
         if before is None:
@@ -115,4 +98,4 @@ def _sentence(series: str, grown: int) -> str:
     values = [part.partition("=")[2].strip('"}') for part in labels.split(",") if part]
     detail = f" ({', '.join(values)})"[:_MAX_DETAIL] if values else ""
     times = "once" if grown == 1 else f"{grown:,} times"
-    return f"{WORDS[name]}{detail}, {times}"
+    return f"{ALARMS[name]}{detail}, {times}"

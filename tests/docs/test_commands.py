@@ -63,7 +63,7 @@ TESTED: Final = (
     (
         r"scripts/train (street|street --install|tiny)",
         "tests/training/test_run.py::bundle",
-        "run.make",
+        "street.make",
     ),
     (r"aiflow enroll .*", "tests/cli/enroll/test_run.py", "security.md"),
     (r"aiflow bench quality .*", _BENCH + "quality.py::figures", "quality.run("),
