@@ -243,7 +243,7 @@ class _Packed:
     """Properties that are packed already: all that paho asks of those of a PUBLISH."""
 
     def __init__(self, properties: PahoProperties) -> None:
-        self._packed = properties.pack()  # type: ignore[no-untyped-call]
+        self._packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
 
     def pack(self) -> bytes:
         return self._packed

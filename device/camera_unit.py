@@ -56,6 +56,7 @@ class CameraUnit:
         self._describe = describe
         self._snapshots = snapshots
         self._on_storage_fault = on_storage_fault
+        self._counters = counters
         self._faults = Faults(counters, "aiflow_stream_faults_total", log)
         self._capture = Capture(
             name,
@@ -138,6 +139,8 @@ class CameraUnit:
 
     def order(self, order: RefineOrder) -> None:
         """Have an order carried out; beyond `MAX_ORDERS` waiting, the oldest is forgotten."""
+        if len(self._orders) == MAX_ORDERS:
+            self._counters.add("aiflow_orders_dropped_total")
         self._orders.append(order)
         self._capture.wake()
 

@@ -95,7 +95,7 @@ class Capture:
         self._closed = False
         self._left: Process | None = None  # killed, but the kernel does not let it end
         self._fault = ""
-        self._faults = Faults(counters, "aiflow_capture_faults_total", log)
+        self._faults = Faults(counters, "aiflow_stream_faults_total", log)
         self.captured = 0
         self.replaced = 0
         """By a fresher one, before anybody looked at it."""

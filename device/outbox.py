@@ -233,7 +233,8 @@ class Outbox:
             ).fetchone()
             if row is None:
                 raise StorageError(f"camera {camera} has no session in the outbox")
-            entry = Entry(*row, record)
+            sequence, epoch_ms = row
+            entry = Entry(sequence, epoch_ms, record)
             self._remove(database, camera, covered)
             database.execute(
                 "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",

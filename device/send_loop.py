@@ -40,8 +40,7 @@ class SendLoop:
         self._uplinks = uplinks
         self._health = health
         self._work = work
-        self._outbox_faults = Faults(counters, "aiflow_outbox_faults_total", log)
-        self._faults = Faults(counters, "aiflow_send_faults_total", log)
+        self._faults = Faults(counters, "aiflow_outbox_faults_total", log)
         self._on_storage_fault = on_storage_fault
         self._stopping = False
         self.pulse = Pulse()
@@ -95,7 +94,7 @@ class SendLoop:
             try:
                 pause_s = self._turn()
             except StorageError as error:
-                self._outbox_faults.record("storage", error)
+                self._faults.record("storage", error)
                 self._on_storage_fault(error)
                 pause_s = RETRY_S
             except Exception as error:  # noqa: BLE001 - outermost loop of this thread

@@ -134,7 +134,9 @@ def test_fault_passes(  # noqa: PLR0917 - fixtures
         uplink.fault = ZeroDivisionError()
         work.set()
         wait_until(lambda: uplink.fault is None, "not tried again")
-    wait_until(lambda: counters.value("aiflow_send_faults_total", reason="bug") == 3, "not counted")
+    wait_until(
+        lambda: counters.value("aiflow_outbox_faults_total", reason="bug") == 3, "not counted"
+    )
     assert caplog.text.count("Traceback") == 1, "a bug is logged with its traceback, once a minute"
     assert "ZeroDivisionError" in caplog.text
 

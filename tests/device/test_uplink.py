@@ -296,11 +296,12 @@ def test_only_after_a_restart_the_disk_is_read(
     desk = new_desk()
     reads: list[int] = []
     real = desk.outbox.after
-    monkeypatch.setattr(
-        desk.outbox,
-        "after",
-        lambda *what: reads.append(what[1]) or real(*what),  # type: ignore[func-returns-value]
-    )
+
+    def after(camera: str, sequence: int, limit: int) -> list[Entry]:
+        reads.append(sequence)
+        return real(camera, sequence, limit)
+
+    monkeypatch.setattr(desk.outbox, "after", after)
     desk.keys(3)
     desk.connect()
     desk.step(0)
