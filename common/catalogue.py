@@ -169,6 +169,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "aiflow_streams_usable": _gauge("of them with our bundle", of="edge"),
     "aiflow_escalations_pending": _gauge("questions to the cloud without an answer", of="edge"),
     "aiflow_cloud_rest_seconds": _gauge("for how long the cloud is left alone", of="edge"),
+    "aiflow_delay_seconds": _gauge("from a frame's arrival to its caption, of late", of="edge"),
     # The cloud worker.
     "aiflow_requests_total": _counter("requests that came", of="cloud"),
     "aiflow_request_errors_total": _counter("requests without a caption", "reason", of="cloud"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
 from aiflow.common.catalogue import CATALOGUE
@@ -36,9 +36,6 @@ class Trouble:
     where: str
     what: str
     at: float | None = None
-
-    def to_json(self) -> dict[str, object]:
-        return {"level": self.level, "where": self.where, "what": self.what, "at": self.at}
 
 
 class Troubles:
@@ -68,7 +65,7 @@ class Troubles:
         """What is so at present, then the news of the last hour, newest first."""
         present = list(_present(places)) if connected else [_no_broker()]
         news = [one for one in reversed(self._news) if one.at is not None and at - one.at < KEPT_S]
-        return [one.to_json() for one in [*present, *news]]
+        return [asdict(one) for one in [*present, *news]]
 
 
 def _no_broker() -> Trouble:
