@@ -168,7 +168,7 @@ class PhotoRun(Stages):
 
     def taught(self) -> None:
         """Write down what the cloud's decoder says of every variant."""
-        decoder = self._decoder("cloud", "reward.pt")
+        decoder = self._trained("cloud")
         rows = []
         for symbols in self._symbols():
             said = photo_train.greedy(decoder, symbols, self.shape.tokens)
@@ -264,7 +264,8 @@ class PhotoRun(Stages):
         return encoder
 
     def _trained(self, tier: str) -> Decoder:
-        decoder = self._decoder(tier, "reward.pt" if tier == "cloud" else f"follow-{tier}.pt")
+        last = "reward.pt" if self.recipe.reward_steps else "joint.pt"
+        decoder = self._decoder(tier, last if tier == "cloud" else f"follow-{tier}.pt")
         decoder.eval()
         return decoder
 
@@ -374,7 +375,7 @@ def make(recipe: PhotoRecipe, out: Path, data: Path, texts: list[Path]) -> Path:
         *((f"text-{tier}", partial(run.text, tier)) for tier in recipe.decoders),
         ("joint", run.joint),
         ("symbols", run.symbols),
-        ("reward", run.reward),
+        *([("reward", run.reward)] if recipe.reward_steps else []),
         ("taught", run.taught),
         *((f"follow-{tier}", partial(run.follow, tier)) for tier in followers),
         ("export", run.export),

@@ -9,11 +9,9 @@ import pytest
 from aiflow.common.messages import Caption
 from aiflow.common.mqtt import Reason, Session
 from aiflow.common.topics import Topics
-from aiflow.common.wire import Context, Kind, Local, Packet, Why, pack, pack_local
-from aiflow.device.herald import Herald
-from aiflow.device.outbox import Entry
-
-TAG = b"\xab\xab"
+from aiflow.common.wire import Kind, Local, Why, pack_local
+from aiflow.device.local_caption import LocalCaptions
+from aiflow.device.outbox import Entry, Record
 
 
 class FakeSession:
@@ -46,80 +44,77 @@ def session() -> FakeSession:
 
 
 @pytest.fixture
-def told() -> list[int]:
+def accepted() -> list[int]:
     return []
 
 
 @pytest.fixture
-def context() -> Context:
-    return Context("pi", "door", round(time.time() * 1000) - 60_000)
+def epoch_ms() -> int:
+    return round(time.time() * 1000) - 60_000
 
 
 @pytest.fixture
-def herald(session: FakeSession, context: Context, told: list[int]) -> Herald:
-    return Herald(cast("Session", session), Topics(), context, "ab" * 32, told.append)
+def publish(session: FakeSession, accepted: list[int]) -> Callable[[Entry], int]:
+    captions = LocalCaptions(cast("Session", session), Topics(), "pi", "door", "ab" * 32)
+    return lambda entry: captions.publish(entry, 20, lambda: accepted.append(entry.sequence))
 
 
-def entry(context: Context, kind: Kind = Kind.LOCAL, captured_ms: int = 59_500) -> Entry:
-    body = pack_local(Local(Why.NO_NODE, 0.8, "a red bus")) if kind is Kind.LOCAL else b"\x01"
-    return Entry(5, pack(Packet(kind, TAG, 5, captured_ms, body), context))
+def entry(epoch_ms: int, captured_ms: int = 59_500) -> Entry:
+    body = pack_local(Local(Why.NO_NODE, 0.8, "a red bus"))
+    return Entry(5, epoch_ms, Record(Kind.LOCAL, captured_ms, body))
 
 
 def test_a_caption_goes_out_as_an_edge_node_would_publish_it(
-    herald: Herald, session: FakeSession, context: Context
+    publish: Callable[[Entry], int], session: FakeSession, epoch_ms: int
 ) -> None:
-    size = herald.tell(entry(context))
+    size = publish(entry(epoch_ms))
     (topic, message, retain), (other, same, not_retained) = session.sent
     assert (topic, retain) == ("aiflow/pi/door/caption", True)
     assert (other, not_retained) == ("aiflow/pi/door/event", False)
     assert message == same
     caption = Caption.from_json(message)
-    assert caption.id == f"pi/door/{context.epoch_ms:x}-5"
+    assert caption.id == f"pi/door/{epoch_ms:x}-5"
     assert (caption.text, caption.confidence, caption.tier) == ("a red bus", 0.8, "device")
     assert caption.reason == "captioned on the device: no edge node was online"
     assert not caption.late
     assert 0.4 < caption.latency_s.total < 5
     assert caption.bytes.uplink == size
-    assert size is not None
     assert abs(size - 2 * len(message)) < 80
 
 
 def test_a_caption_that_had_to_wait_is_late(
-    herald: Herald, session: FakeSession, context: Context
+    publish: Callable[[Entry], int], session: FakeSession, epoch_ms: int
 ) -> None:
-    herald.tell(entry(context, captured_ms=1000))
+    publish(entry(epoch_ms, captured_ms=1000))
     assert Caption.from_json(session.sent[0][1]).late
 
 
-def test_it_is_told_once_the_broker_has_both(
-    herald: Herald, session: FakeSession, context: Context, told: list[int]
+def test_it_is_accepted_once_the_broker_has_both(
+    publish: Callable[[Entry], int], session: FakeSession, epoch_ms: int, accepted: list[int]
 ) -> None:
-    herald.tell(entry(context))
+    publish(entry(epoch_ms))
     session.answers[0](Reason(0, "Success"))
-    assert told == []
+    assert accepted == []
     session.answers[1](Reason(0, "Success"))
-    assert told == [5]
+    assert accepted == [5]
 
 
 @pytest.mark.parametrize("answer", [None, Reason(0x87, "Not authorized")])
-def test_what_the_broker_has_not_accepted_is_not_told(
-    herald: Herald, session: FakeSession, context: Context, told: list[int], answer: Reason | None
+def test_what_the_broker_has_not_accepted_stays(
+    publish: Callable[[Entry], int],
+    session: FakeSession,
+    epoch_ms: int,
+    accepted: list[int],
+    answer: Reason | None,
 ) -> None:
-    herald.tell(entry(context))
+    publish(entry(epoch_ms))
     session.answers[0](answer)
     session.answers[1](Reason(0, "Success"))
-    assert told == []
-
-
-def test_frames_without_a_caption_wait_for_an_edge_node(
-    herald: Herald, session: FakeSession, context: Context
-) -> None:
-    assert herald.tell(entry(context, Kind.KEY)) is None
-    assert session.sent == []
+    assert accepted == []
 
 
 def test_a_session_that_takes_no_more(
-    herald: Herald, session: FakeSession, context: Context
+    publish: Callable[[Entry], int], session: FakeSession, epoch_ms: int
 ) -> None:
     session.takes = 1
-    assert herald.tell(entry(context)) == 0
+    assert publish(entry(epoch_ms)) == 0

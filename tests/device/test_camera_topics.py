@@ -10,7 +10,7 @@ from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Session
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Kind
-from aiflow.device.voice import Voice
+from aiflow.device.camera_topics import CameraTopics
 
 JPEG = b"\xff\xd8\xff picture"
 IMAGE = bytes([0x10 | Kind.IMAGE]) + JPEG
@@ -35,11 +35,8 @@ def session() -> FakeSession:
     return FakeSession()
 
 
-def new_voice(session: FakeSession, counters: Counters, *, allow_images: bool) -> Voice:
-    def describe(_width: int, _height: int) -> Any:
-        raise AssertionError
-
-    return Voice(
+def new_topics(session: FakeSession, counters: Counters, *, allow_images: bool) -> CameraTopics:
+    return CameraTopics(
         cast("Session", session),
         Topics(),
         "pi",
@@ -47,27 +44,26 @@ def new_voice(session: FakeSession, counters: Counters, *, allow_images: bool) -
         counters=counters,
         expiry_s=60,
         allow_images=allow_images,
-        describe=describe,
     )
 
 
 def test_no_picture_leaves_a_device_that_does_not_allow_it(
     session: FakeSession, counters: Counters
 ) -> None:
-    voice = new_voice(session, counters, allow_images=False)
+    topics = new_topics(session, counters, allow_images=False)
     with pytest.raises(RuntimeError, match="does not allow images"):
-        voice.snapshot(JPEG, lambda _: None)
+        topics.snapshot(JPEG, lambda _: None)
     with pytest.raises(RuntimeError, match="does not allow images"):
-        voice.embedding(IMAGE)
+        topics.embedding(IMAGE)
     assert (session.taken, counters.snapshot()) == ([], {})
-    assert voice.embedding(DELTA) > 0
+    assert topics.embedding(DELTA) > 0
 
 
 def test_a_snapshot_is_a_plain_picture_that_nobody_keeps(
     session: FakeSession, counters: Counters
 ) -> None:
-    voice = new_voice(session, counters, allow_images=True)
-    size = voice.snapshot(JPEG, lambda _: None)
+    topics = new_topics(session, counters, allow_images=True)
+    size = topics.snapshot(JPEG, lambda _: None)
     ((topic, payload, how),) = session.taken
     assert (topic, payload) == ("aiflow/pi/door/snapshot", JPEG)
     assert (how["qos"], how.get("retain", False), how["expiry_s"]) == (1, False, 60)
@@ -77,11 +73,11 @@ def test_a_snapshot_is_a_plain_picture_that_nobody_keeps(
 def test_pictures_of_both_kinds_are_counted_as_one(
     session: FakeSession, counters: Counters
 ) -> None:
-    voice = new_voice(session, counters, allow_images=True)
-    voice.snapshot(JPEG, lambda _: None)
-    voice.embedding(IMAGE)
+    topics = new_topics(session, counters, allow_images=True)
+    topics.snapshot(JPEG, lambda _: None)
+    topics.embedding(IMAGE)
     session.full = True
-    assert voice.snapshot(JPEG, lambda _: None) == 0
+    assert topics.snapshot(JPEG, lambda _: None) == 0
     assert counters.value("aiflow_published_total", kind="image") == 2
     sent = counters.value("aiflow_published_bytes_total", kind="image")
     assert sent == len(JPEG) + len(IMAGE)
