@@ -14,7 +14,7 @@ from typing import Final
 from aiflow.common.acks import Acks
 from aiflow.common.errors import PayloadError
 from aiflow.common.messages import REASONS, Caption, CaptionBytes, Latency, caption_id
-from aiflow.common.mqtt import Session, publish_size
+from aiflow.common.mqtt import Outgoing, Session, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Context, Kind, unpack, unpack_local
 from aiflow.device.outbox import Entry
@@ -54,7 +54,7 @@ class Herald:
         told = Acks(2, lambda fault: self._answered(entry.sequence, fault))
         for topic, retain in ((self._caption, True), (self._event, False)):
             if not self._session.publish(
-                topic, message, qos=1, retain=retain, on_accepted=told.answered
+                Outgoing(topic, message, qos=1, retain=retain, on_accepted=told.answered)
             ):
                 return 0
         return size

@@ -39,7 +39,7 @@ from aiflow.common import toml
 from aiflow.common.config import Broker
 from aiflow.common.errors import BrokerRefused
 from aiflow.common.messages import Caption
-from aiflow.common.mqtt import Properties, Reason, Session
+from aiflow.common.mqtt import Outgoing, Properties, Reason, Session
 from aiflow.common.wire import MAX_IMAGE_BYTES
 from aiflow.rig.broker import find_mosquitto
 from aiflow.rig.child import Child, stop_all
@@ -195,7 +195,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 def answer(session: Session, topic: str, payload: bytes = b"1", *, retain: bool = False) -> str:
     """What the broker says to a QoS 1 message."""
     reasons: queue.Queue[Reason | None] = queue.Queue()
-    assert session.publish(topic, payload, qos=1, retain=retain, on_accepted=reasons.put)
+    assert session.publish(Outgoing(topic, payload, qos=1, retain=retain, on_accepted=reasons.put))
     return str(reasons.get(timeout=PATIENCE_S))
 
 
@@ -477,7 +477,7 @@ def test_a_name_with_a_wildcard_is_worth_nothing_even_if_signed(
 def test_a_packet_over_the_limit_is_refused_on_both_ends(site: Site, connect: NewSession) -> None:
     large = bytes(70_000)
     session = connect("device/porch")
-    assert not session.publish("aiflow/porch/door/embedding", large)
+    assert not session.publish(Outgoing("aiflow/porch/door/embedding", large))
     assert session.counters.value("aiflow_mqtt_unsent_total", reason="size") == 1
     assert answer(session, "aiflow/porch/door/embedding", large[:65_536]) != "Packet too large"
     rude = Rude(site.broker("device/yard"), "whatever")
