@@ -73,7 +73,7 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
     say(table(figures))
     if plot is not None:
         texts = judges["cloud"].texts(symbols["test"])
-        draw(CloudCaptions(seed, texts, test.answers), figures, plot)
+        draw(CloudCaptions(seed, texts, test.answers), plot)
     return figures
 
 

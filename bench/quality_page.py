@@ -76,9 +76,9 @@ def table(figures: Figures) -> str:
     return "\n\n".join([markdown(rows), markdown(lengths), goal_table(goals(figures))])
 
 
-def draw(told: CloudCaptions, figures: Figures, folder: Path) -> None:
-    """Write quality-grid.png (pictures with truth and captions) and quality-prefixes.png."""
-    import matplotlib as mpl  # noqa: PLC0415  only for those who want the pictures
+def draw(told: CloudCaptions, folder: Path) -> None:
+    """Write quality-grid.png: pictures with what was said, and what was to be said."""
+    import matplotlib as mpl  # noqa: PLC0415  only for those who want the picture
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
@@ -94,18 +94,6 @@ def draw(told: CloudCaptions, figures: Figures, folder: Path) -> None:
         for _ in range(-len(indices) % 4):
             next(places).set_axis_off()
     figure.savefig(folder / "quality-grid.png", dpi=60, bbox_inches="tight")
-    plt.close(figure)
-
-    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-    tokens = [one["tokens"] for one in figures["prefixes"]]
-    axis.plot(tokens, [one["fact_f1"] for one in figures["prefixes"]], "o-", color="#c8102e")
-    axis.set_xticks(tokens)
-    axis.set_xlabel("task tokens that arrived")
-    axis.set_ylabel("facts F1 of the cloud's caption")
-    axis.set_title("Every prefix of the tokens is a description", loc="left")
-    axis.grid(visible=True, alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "quality-prefixes.png", dpi=110)
     plt.close(figure)
 
 

@@ -27,7 +27,6 @@ from aiflow.bench.coded import (
     Coder,
     KeyFrame,
     SocketBytes,
-    Unpredicted,
     send,
 )
 from aiflow.bench.judge import Answers, Scores
@@ -173,7 +172,7 @@ def _key(keys: Sequence[KeyFrame], scores: Scores) -> Figures:
         "payload_bytes_mean": _mean(len(one.payload) for one in keys),
         "body_bits_mean": _mean(8 * len(one.body) for one in keys),
         "ideal_bits_mean": _mean(one.ideal_bits for one in keys),
-        **_socket(send(keys, Unpredicted()).socket_bytes()),
+        **_socket(send(keys).socket_bytes()),
         **_quality(scores),
     }
 

@@ -9,9 +9,8 @@ quick, and `aiflow device` loads no other tier. A `\\b` keeps the lines below it
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -49,16 +48,6 @@ FormatOption = Annotated[
         help="json: one object a line; auto: for people, or as journald likes it.",
     ),
 ]
-
-
-class DemoMode(StrEnum):
-    """Which tiers may answer a frame in the demo."""
-
-    AUTO = "auto"
-    CASCADE = "cascade"
-    SPLIT = "split"
-    DEVICE = "device"
-    IMAGE = "image"
 
 
 def _show_version(wanted: bool) -> None:
@@ -194,13 +183,13 @@ def demo(
         typer.Option(metavar="NAME", help="A bundle's name or path; unset, as the camera needs."),
     ] = None,
     mode: Annotated[
-        DemoMode,
+        Literal["auto", "cascade", "split", "device", "image"],
         typer.Option(
             help="Who captions. device: the device alone; split: device and edge; cascade: device, "
             "edge and cloud; auto: cascade, and the device alone while it has no edge; image: the "
             "edge, from JPEG pictures."
         ),
-    ] = DemoMode.AUTO,
+    ] = "auto",
     link: Annotated[
         str | None,
         typer.Option(metavar="RATE,RTT", help="Slow the device's link, as in 25KB/s,50ms."),
@@ -233,7 +222,7 @@ def demo(
         fps=fps,
         seed=seed,
         bundle=bundle,
-        mode=mode.value,
+        mode=mode,
         broker=None if broker is None else broker_at(broker, None),
         link=LinkSpec.parse(link) if link is not None else None,
     )
@@ -280,7 +269,7 @@ def watch(
     from aiflow.cli.watch import Wanted, WatchOptions
     from aiflow.cli.watch import watch as run_watch
 
-    wanted = Wanted(tier and tier.value, tuple(text or ()), min_confidence)
+    wanted = Wanted(tier, tuple(text or ()), min_confidence)
     run_watch(
         WatchOptions(config, broker, device, camera, wanted, events, count, as_json, log_level)
     )
@@ -354,7 +343,7 @@ def doctor(
     from aiflow.cli.doctor.run import DoctorOptions
     from aiflow.cli.doctor.run import doctor as run_doctor
 
-    sound = run_doctor(DoctorOptions(tier and tier.value, config, as_json))
+    sound = run_doctor(DoctorOptions(tier, config, as_json))
     return 0 if sound else 1
 
 

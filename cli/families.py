@@ -7,7 +7,6 @@ As light as `commands.py`: what a command needs is imported when it runs.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -138,14 +137,7 @@ def remove(
     run_remove(config)
 
 
-class Tier(StrEnum):
-    """What can be installed."""
-
-    DEVICE = "device"
-    EDGE = "edge"
-    CLOUD = "cloud"
-
-
+Tier = Literal["device", "edge", "cloud"]
 TierArgument = Annotated[Tier, typer.Argument(metavar="TIER", help="device, edge or cloud.")]
 RootOption = Annotated[
     Path | None,
@@ -176,7 +168,7 @@ def install(
     """
     from aiflow.cli.install import install as run_install
 
-    run_install(tier.value, dry_run=dry_run, root=root)
+    run_install(tier, dry_run=dry_run, root=root)
 
 
 def uninstall(
@@ -194,7 +186,7 @@ def uninstall(
     """
     from aiflow.cli.install import uninstall as run_uninstall
 
-    run_uninstall(tier.value, dry_run=dry_run, root=root)
+    run_uninstall(tier, dry_run=dry_run, root=root)
 
 
 trigger_app = typer.Typer(no_args_is_help=True, help="Triggers: examples of what to look for.")

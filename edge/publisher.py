@@ -152,7 +152,7 @@ class Publisher:
 
     def _hand_over(self, topic: str, payload: bytes, acks: Acks, *, retain: bool = False) -> bool:
         accepted = self._publish(
-            Outgoing(topic, payload, qos=1, retain=retain, on_accepted=acks.answered)
+            Outgoing(topic, payload, qos=1, retain=retain, on_accepted=acks.acknowledged)
         )
         if not accepted:
             acks.failed("unsent")

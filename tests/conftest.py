@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     guard = subprocess.Popen(
         ["sh", "-c", GUARD, MARK, run],
         stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={name: value for name, value in os.environ.items() if name != MARK},
         start_new_session=True,

@@ -367,7 +367,7 @@ def test_what_is_refused_without_a_word_is_heard_by_nobody(connect: NewSession) 
     topic = "aiflow/porch/door/event"
     viewer.subscribe(topic, 1, heard)
     wait_until(lambda: answer(porch, topic, b"own") == "Success (0x00)", "nobody listens")
-    assert yard.publish(topic, b"forged", qos=0)
+    assert yard.publish(Outgoing(topic, b"forged", qos=0))
     assert answer(yard, topic, b"forged too") == "Not authorized (0x87)"
     answer(porch, topic, b"last")
     wait_until(lambda: (topic, b"last") in heard.messages, "the viewer hears nothing")
@@ -531,7 +531,9 @@ def test_pictures_are_barred_until_a_device_is_allowed_to_send_some(
     site.restart()
     wait_until(lambda: porch.connected, "not back")
     assert {answer(porch, topic) for topic in topics} == {"Not authorized (0x87)"}
-    assert not porch.publish(topics[0], picture), "the broker takes no packet of that size"
+    assert not porch.publish(Outgoing(topics[0], picture)), (
+        "the broker takes no packet of that size"
+    )
 
 
 def test_three_tiers_with_certificates_caption_frames(
