@@ -23,7 +23,7 @@ from typing import Final
 from aiflow.client import Captions
 from aiflow.common.config import Broker
 from aiflow.common.errors import ConfigError
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.rig.broker import PrivateBroker
 from aiflow.rig.child import Child, check_all, stop_all
@@ -83,7 +83,7 @@ class CameraSwitch:
 
     def turn(self, state: str) -> None:
         """Switch the camera `ON` or `OFF`."""
-        self._session.publish(self._topic, state.encode(), qos=1)
+        self._session.publish(Outgoing(self._topic, state.encode(), qos=1))
 
     def _arrived(self, topic: str, payload: bytes, _properties: Properties) -> None:
         if payload == self._awaited.get(topic):
@@ -206,7 +206,7 @@ def _clear_retained(session: Session, topics: Topics, plan: Plan) -> None:
         topics.enabled_state(device, camera),
         topics.edge_available(plan.node),
     ):
-        session.publish(topic, b"", qos=1, retain=True)
+        session.publish(Outgoing(topic, b"", qos=1, retain=True))
 
 
 def _take_down(children: list[Child]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from aiflow.common.bundle import built_in
 from aiflow.common.config import Broker
 from aiflow.common.messages import Caption, EdgeStats, caption_id
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.rig.broker import PrivateBroker
 from aiflow.rig.child import Child
@@ -97,7 +97,7 @@ class Recorder:
         return heard[-1] if heard else None
 
     def publish(self, topic: str, payload: bytes) -> None:
-        assert self._session.publish(topic, payload, qos=1)
+        assert self._session.publish(Outgoing(topic, payload, qos=1))
 
     def close(self) -> None:
         self._session.close(drain_s=0.5)
