@@ -95,6 +95,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "aiflow_outbox_corrupt_total": _counter(
         "damaged files that were moved aside", of="device", alarm="the outbox had damaged entries"
     ),
+    "aiflow_clock_steps_total": _counter("sessions begun anew as the clock was set", of="device"),
     "aiflow_frames_dropped_total": _counter(
         "frames not accepted", "reason", of="device", alarm="frames could not be stored"
     ),

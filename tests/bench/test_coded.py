@@ -9,9 +9,8 @@ from aiflow.bench.coded import (
     FIRST_SEQUENCE,
     FPS,
     Coder,
-    Sending,
     Sent,
-    Unpredicted,
+    SentStream,
     send,
 )
 from aiflow.common.codec import Tables
@@ -33,7 +32,7 @@ def _still(count: int) -> Symbols:
     return frames
 
 
-def _read(went: Sending) -> list[Symbols]:
+def _read(went: SentStream) -> list[Symbols]:
     """What an edge node makes of a stream."""
     headers: dict[int, Header] = {}
     at_hand: dict[int, Decoded] = {}
@@ -77,7 +76,7 @@ def test_a_still_scene_costs_little_between_key_frames() -> None:
 
 def test_without_prediction_everything_goes_as_it_is_kept() -> None:
     keys = CODER.keys(_still(30))
-    went = send(keys, Unpredicted())
+    went = send(keys)
     assert [one.payload for one in went.frames] == [key.payload for key in keys]
     assert [one.asked for one in went.frames] == [True] + [False] * 29
 
@@ -91,7 +90,7 @@ def test_every_frame_is_receipted_once_and_after_it_was_sent() -> None:
 
 
 def test_receipts_are_gathered_for_as_long_as_the_edge_is_told_to() -> None:
-    went = send(CODER.keys(_still(40)), Unpredicted())
+    went = send(CODER.keys(_still(40)))
     each = round(EdgeConfig().receipt_every_s * FPS)
     assert [len(sequences) for _, sequences in went.receipts] == [each] * (40 // each)
 
@@ -104,7 +103,7 @@ def test_a_codec_that_lies_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mqtt_adds_its_headers_pubacks_and_receipts() -> None:
     first, payload = 172_800, bytes([1 << 4 | Kind.KEY]) + bytes(19)
-    went = Sending(
+    went = SentStream(
         frames=[
             Sent(first + index, payload, asked=index < 2, timed=index > 9) for index in range(12)
         ],

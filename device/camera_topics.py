@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import OnAccepted, Session, publish_size
+from aiflow.common.mqtt import OnAccepted, Outgoing, Session, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Kind
-from aiflow.device.camera import Image
 
 PUBACK_BYTES: Final = 4
 """Without a reason other than success (MQTT 5, 3.4)."""
 
 
-class Voice:
-    """Speaks for one camera; any thread may call."""
+class CameraTopics:
+    """Publishes for one camera; any thread may call."""
 
-    def __init__(  # noqa: PLR0913 - each by its name
+    def __init__(
         self,
         session: Session,
         topics: Topics,
@@ -29,9 +26,7 @@ class Voice:
         counters: Counters,
         expiry_s: int,
         allow_images: bool,
-        describe: Callable[[int, int], Descriptor],
     ) -> None:
-        """`describe` makes the descriptor for frames of a width and a height in pixels."""
         self._session = session
         self._counters = counters
         self._status = topics.status(device, camera)
@@ -42,7 +37,6 @@ class Voice:
         self._snapshot = topics.snapshot(device, camera)
         self._allow_images = allow_images
         self._expiry_s = expiry_s
-        self._describe = describe
 
     def status(self, status: str) -> None:
         self._session.announce(self._status, status.encode())
@@ -50,14 +44,7 @@ class Voice:
     def enabled(self, *, on: bool) -> None:
         self._session.announce(self._enabled, b"ON" if on else b"OFF")
 
-    def descriptor(self, image: Image) -> bytes:
-        """Say what the stream is, frames like this one being sent; returns what was said."""
-        height, width = image.shape[:2]
-        descriptor = self._describe(width, height).to_json()
-        self.say_descriptor(descriptor)
-        return descriptor
-
-    def say_descriptor(self, descriptor: bytes) -> None:
+    def descriptor(self, descriptor: bytes) -> None:
         self._session.announce(self._descriptor, descriptor)
 
     def embedding(
@@ -75,12 +62,14 @@ class Voice:
             self._require_images()
         qos = 1 if ask_broker or on_accepted is not None else 0
         if not self._session.publish(
-            self._image if kind is Kind.IMAGE else self._embedding,
-            payload,
-            qos=qos,
-            alias=True,
-            expiry_s=self._expiry_s if ask_broker else None,
-            on_accepted=on_accepted,
+            Outgoing(
+                self._image if kind is Kind.IMAGE else self._embedding,
+                payload,
+                qos=qos,
+                alias=True,
+                expiry_s=self._expiry_s if ask_broker else None,
+                on_accepted=on_accepted,
+            )
         ):
             return 0
         self._count(kind, payload)
@@ -96,7 +85,7 @@ class Voice:
         self._require_images()
         expiry_s = self._expiry_s
         if not self._session.publish(
-            self._snapshot, jpeg, qos=1, expiry_s=expiry_s, on_accepted=on_accepted
+            Outgoing(self._snapshot, jpeg, qos=1, expiry_s=expiry_s, on_accepted=on_accepted)
         ):
             return 0
         self._count(Kind.IMAGE, jpeg)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Session
+from aiflow.common.mqtt import Outgoing, Session
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Kind
-from aiflow.device.voice import Voice
+from aiflow.device.camera_topics import CameraTopics
 
 JPEG = b"\xff\xd8\xff picture"
 IMAGE = bytes([0x10 | Kind.IMAGE]) + JPEG
@@ -21,12 +21,12 @@ class FakeSession:
     """Takes everything, and says with what."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[str, bytes, dict[str, Any]]] = []
+        self.taken: list[Outgoing] = []
         self.full = False
 
-    def publish(self, topic: str, payload: bytes, **how: Any) -> bool:
+    def publish(self, message: Outgoing) -> bool:
         if not self.full:
-            self.taken.append((topic, payload, how))
+            self.taken.append(message)
         return not self.full
 
 
@@ -35,11 +35,8 @@ def session() -> FakeSession:
     return FakeSession()
 
 
-def new_voice(session: FakeSession, counters: Counters, *, allow_images: bool) -> Voice:
-    def describe(_width: int, _height: int) -> Any:
-        raise AssertionError
-
-    return Voice(
+def new_topics(session: FakeSession, counters: Counters, *, allow_images: bool) -> CameraTopics:
+    return CameraTopics(
         cast("Session", session),
         Topics(),
         "pi",
@@ -47,41 +44,40 @@ def new_voice(session: FakeSession, counters: Counters, *, allow_images: bool) -
         counters=counters,
         expiry_s=60,
         allow_images=allow_images,
-        describe=describe,
     )
 
 
 def test_no_picture_leaves_a_device_that_does_not_allow_it(
     session: FakeSession, counters: Counters
 ) -> None:
-    voice = new_voice(session, counters, allow_images=False)
+    topics = new_topics(session, counters, allow_images=False)
     with pytest.raises(RuntimeError, match="does not allow images"):
-        voice.snapshot(JPEG, lambda _: None)
+        topics.snapshot(JPEG, lambda _: None)
     with pytest.raises(RuntimeError, match="does not allow images"):
-        voice.embedding(IMAGE)
+        topics.embedding(IMAGE)
     assert (session.taken, counters.snapshot()) == ([], {})
-    assert voice.embedding(DELTA) > 0
+    assert topics.embedding(DELTA) > 0
 
 
 def test_a_snapshot_is_a_plain_picture_that_nobody_keeps(
     session: FakeSession, counters: Counters
 ) -> None:
-    voice = new_voice(session, counters, allow_images=True)
-    size = voice.snapshot(JPEG, lambda _: None)
-    ((topic, payload, how),) = session.taken
-    assert (topic, payload) == ("aiflow/pi/door/snapshot", JPEG)
-    assert (how["qos"], how.get("retain", False), how["expiry_s"]) == (1, False, 60)
-    assert size > len(topic) + len(JPEG)
+    topics = new_topics(session, counters, allow_images=True)
+    size = topics.snapshot(JPEG, lambda _: None)
+    (message,) = session.taken
+    assert (message.topic, message.payload) == ("aiflow/pi/door/snapshot", JPEG)
+    assert (message.qos, message.retain, message.expiry_s) == (1, False, 60)
+    assert size > len(message.topic) + len(JPEG)
 
 
 def test_pictures_of_both_kinds_are_counted_as_one(
     session: FakeSession, counters: Counters
 ) -> None:
-    voice = new_voice(session, counters, allow_images=True)
-    voice.snapshot(JPEG, lambda _: None)
-    voice.embedding(IMAGE)
+    topics = new_topics(session, counters, allow_images=True)
+    topics.snapshot(JPEG, lambda _: None)
+    topics.embedding(IMAGE)
     session.full = True
-    assert voice.snapshot(JPEG, lambda _: None) == 0
+    assert topics.snapshot(JPEG, lambda _: None) == 0
     assert counters.value("aiflow_published_total", kind="image") == 2
     sent = counters.value("aiflow_published_bytes_total", kind="image")
     assert sent == len(JPEG) + len(IMAGE)

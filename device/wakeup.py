@@ -8,22 +8,22 @@ import select
 import threading
 
 
-class Bell:
-    """One thread waits, any may ring."""
+class WakeUp:
+    """One thread waits, any may wake it."""
 
     def __init__(self) -> None:
         self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._lock = threading.Lock()
         self._closed = False
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Let the present wait end, or the next one if there is none."""
         with self._lock:
             if not self._closed:
                 os.eventfd_write(self._event, 1)
 
     def wait(self, timeout_s: float = math.inf, descriptor: int | None = None) -> bool:
-        """Until it rings, the descriptor can be read, or the time is over; whether it can."""
+        """Until it is woken, the descriptor can be read, or the time is over; whether it can."""
         poll = select.poll()
         poll.register(self._event, select.POLLIN)
         if descriptor is not None:
