@@ -1,4 +1,4 @@
-"""Keep a caption, ask the device for more of the frame, or ask the cloud? Pure functions of values. A leaf.
+"""Keep a caption, ask the device for more, or ask the cloud? Pure functions of values. A leaf.
 
     gain   the chance that the caption is wrong, times the share of wrong ones that asking repairs
     cost   bytes and seconds of asking, as measured, at fixed prices
