@@ -27,7 +27,7 @@ from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.rig.broker import PrivateBroker
 from aiflow.rig.child import Child, check_all, stop_all
-from aiflow.rig.link import Link, LinkSpec
+from aiflow.rig.link import EmulatedLink, LinkSpec
 from aiflow.rig.tiers import DemoMode, Plan, tier_processes
 from aiflow.rig.truth import TruthFile
 
@@ -55,7 +55,7 @@ class System:
     """What is running."""
 
     plan: Plan
-    link: Link
+    link: EmulatedLink
     captions: Captions
     children: tuple[Child, ...]
     truth: TruthFile | None
@@ -98,7 +98,7 @@ def running(options: SystemOptions) -> Iterator[System]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiflow-rig-")))
         broker, children = _broker(options, stack)
-        link = stack.enter_context(Link(broker.host, broker.port, options.link))
+        link = stack.enter_context(EmulatedLink(broker.host, broker.port, options.link))
         plan = _plan(options, broker, link, folder)
         tiers = tier_processes(plan, folder)
         topics = Topics(broker.prefix)
@@ -136,7 +136,7 @@ def _broker(options: SystemOptions, stack: ExitStack) -> tuple[Broker, tuple[Chi
     return options.broker, ()
 
 
-def _plan(options: SystemOptions, broker: Broker, link: Link, folder: Path) -> Plan:
+def _plan(options: SystemOptions, broker: Broker, link: EmulatedLink, folder: Path) -> Plan:
     # On a broker of others, names that nobody else has.
     name = "demo" if options.broker is None else f"demo-{secrets.token_hex(3)}"
     return Plan(

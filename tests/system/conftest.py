@@ -22,7 +22,7 @@ from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.rig.broker import PrivateBroker
 from aiflow.rig.child import Child
-from aiflow.rig.link import Link
+from aiflow.rig.link import EmulatedLink
 from aiflow.rig.tiers import Plan, tier_processes
 
 START_S = 60.0
@@ -125,7 +125,7 @@ class System:
         self._resources = ExitStack()
         try:
             self.broker = self._resources.enter_context(PrivateBroker())
-            self.link = self._resources.enter_context(Link("127.0.0.1", self.broker.port))
+            self.link = self._resources.enter_context(EmulatedLink("127.0.0.1", self.broker.port))
             self.recorder = Recorder(self.broker.port)
             self._resources.callback(self.recorder.close)
             self.plan = Plan(
