@@ -24,7 +24,7 @@ from aiflow.common.metrics import Counters
 from aiflow.common.watchdog import Pulse
 from aiflow.device.bell import Bell
 from aiflow.device.camera import Frame
-from aiflow.device.camera.exchange import Ended, Failed, Message, Shot
+from aiflow.device.camera.exchange import Alive, Ended, Failed, Message, Shot
 from aiflow.device.frozen import FrozenView
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ STEADY_S: Final = 5.0
 OPEN_S: Final = 15.0
 """Longest time until a camera is open: start of its process, name look-up and time-outs of a
 network camera included."""
+LOG_EVERY_S: Final = 60.0
+"""Bad frames are counted, and told so often."""
 GRACE_S: Final = 0.5
 """A process that is not wanted any more may take this long to close its camera."""
 
@@ -91,6 +93,8 @@ class Capture:
         self._closed = False
         self._left: Process | None = None  # killed, but the kernel does not let it end
         self._fault = ""
+        self._delivered = False  # by the process of now
+        self._bad = BadFrames(name, counters)
         self.pulse = Pulse()
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
 
@@ -146,6 +150,7 @@ class Capture:
         pauses = 0
         while self._wanted is wanted:
             began = time.monotonic()
+            self._delivered = False
             try:
                 if self._serve(wanted) == "ended":
                     log.info("camera %s has come to its end", self._name)
@@ -157,7 +162,8 @@ class Capture:
                 # The outermost loop of this thread: a bug costs one process of the camera.
                 log.exception("camera %s failed by a fault of ours", self._name)
                 self._on_status("offline")
-            pauses = 1 if time.monotonic() - began >= STEADY_S else pauses + 1
+            steady = self._delivered or time.monotonic() - began >= STEADY_S
+            pauses = 1 if steady else pauses + 1
             self._rest(wanted, _pause_s(pauses))
 
     def _serve(self, wanted: object) -> _Outcome:
@@ -181,7 +187,7 @@ class Capture:
     def _listen(self, process: Process, wanted: object) -> _Outcome:
         """Take in what it says. Raises CameraError when the camera fails or hangs."""
         deadline = time.monotonic() + OPEN_S
-        delivered = False
+        self._bad.begin()
         while self._wanted is wanted:
             heard = self._bell.wait(deadline - time.monotonic(), process.fileno())
             self.pulse.beat()
@@ -197,11 +203,16 @@ class Capture:
                 raise CameraError(message.fault)
             if isinstance(message, Ended):
                 return "ended"
-            deadline = time.monotonic() + self._limits.stall_s
+            silent_at = time.monotonic() + self._limits.stall_s
+            if isinstance(message, Alive):
+                self._bad.take(message.bad)
+                deadline = max(deadline, silent_at)
+                continue
+            deadline = silent_at
             if isinstance(message, Shot):
                 self._deliver(process.frame(message))
-                if not delivered:
-                    delivered = True
+                if not self._delivered:
+                    self._delivered = True
                     self._fault = ""
                     self._on_status("online")
                 self._look(message)
@@ -232,6 +243,32 @@ class Capture:
         while self._wanted is wanted and (left_s := until - time.monotonic()) > 0:
             self._bell.wait(left_s)
             self.pulse.beat()
+
+
+class BadFrames:
+    """Counts the bad frames of one camera, and tells their number now and then."""
+
+    def __init__(self, camera: str, counters: Counters) -> None:
+        self._camera = camera
+        self._counters = counters
+        self._seen = 0  # of the process of now
+        self._untold = 0
+        self._told_at = -math.inf
+
+    def begin(self) -> None:
+        """A new process counts from 0."""
+        self._seen = 0
+
+    def take(self, seen: int) -> None:
+        """`seen` is the process's own count."""
+        new, self._seen = max(0, seen - self._seen), seen
+        if new:
+            self._counters.add("aiflow_camera_bad_frames_total", new)
+        self._untold += new
+        now = time.monotonic()
+        if self._untold and now - self._told_at >= LOG_EVERY_S:
+            log.warning("camera %s: skipped %d bad frames", self._camera, self._untold)
+            self._untold, self._told_at = 0, now
 
 
 def _pause_s(pauses: int) -> float:
