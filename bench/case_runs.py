@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiflow.bench import upload
-from aiflow.bench.case_model import WAN
 from aiflow.client import Captions
 from aiflow.common.config import Broker
 from aiflow.common.errors import AiflowError
@@ -45,6 +44,8 @@ SETTLE_S: Final = 1.0
 CUTS: Final = 3
 CUT_S: Final = 8.0
 HEAL_S: Final = 20.0
+WAN: Final = LinkSpec(None, 0.03)
+"""Between the broker and the cloud."""
 SWITCH_LINK: Final = "125KB/s,50ms"
 _OWN_CAPTION: Final = re.compile(rb" \(\d\.\d\d\)\n")
 
@@ -52,7 +53,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(slots=True, eq=False)
-class Seen:
+class Observed:
     """What came of one run."""
 
     first: dict[str, tuple[float, Caption]] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Rig:
+class Running:
     """A run's processes: who sends, and where captions come."""
 
     captions: Captions
@@ -81,10 +82,10 @@ class Rig:
 
 
 def observe_all(
-    spec: LinkSpec, pictures: Mapping[str, upload.Picture], seed: int
-) -> dict[str, list[Seen]]:
+    spec: LinkSpec, pictures: Mapping[str, upload.PictureCodec], seed: int
+) -> dict[str, list[Observed]]:
     """Run every system over one link; our own modes in turn, since machines have their moods."""
-    runs: dict[str, list[Seen]] = {system: [] for system in (*MODES, *UPLOADS)}
+    runs: dict[str, list[Observed]] = {system: [] for system in (*MODES, *UPLOADS)}
     for number, mode in product(range(ROUNDS), MODES):
         runs[mode].append(observe(mode, spec, None, seed + number, ROUND_FRAMES))
     for system in UPLOADS:
@@ -93,22 +94,22 @@ def observe_all(
 
 
 def observe(
-    system: str, spec: LinkSpec, picture: upload.Picture | None, seed: int, frames: int
-) -> Seen:
+    system: str, spec: LinkSpec, picture: upload.PictureCodec | None, seed: int, frames: int
+) -> Observed:
     """Run one system over one link until so many frames have come. Raises AiflowError."""
-    with running(system, spec, picture, seed) as rig:
-        seen = Seen()
+    with running(system, spec, picture, seed) as run:
+        seen = Observed()
         until = time.monotonic() + RUN_S
         first_bytes = 0
         while len(seen.first) < WARM_UP + frames and time.monotonic() < until:
-            _next(rig, seen, 0.1)
+            _next(run, seen, 0.1)
             if len(seen.first) == 1 and not first_bytes:
-                first_bytes = rig.link.up_bytes
+                first_bytes = run.link.up_bytes
         after = max(len(seen.first) - 1, 1)
-        seen.uplink_bytes = (rig.link.up_bytes - first_bytes) / after
+        seen.uplink_bytes = (run.link.up_bytes - first_bytes) / after
         until = time.monotonic() + SETTLE_S
         while time.monotonic() < until:
-            _next(rig, seen, 0.1)
+            _next(run, seen, 0.1)
     if not seen.first:
         raise AiflowError(f"{system} over {spec} gave no caption in {RUN_S:.0f} s")
     return seen
@@ -116,8 +117,8 @@ def observe(
 
 @contextmanager
 def running(
-    system: str, spec: LinkSpec, picture: upload.Picture | None, seed: int
-) -> Iterator[Rig]:
+    system: str, spec: LinkSpec, picture: upload.PictureCodec | None, seed: int
+) -> Iterator[Running]:
     """All processes of one system, with the links between them."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiflow-case-")))
@@ -151,7 +152,7 @@ def running(
         stack.callback(stop_all, list(reversed(children)))
         for child in children:
             child.start()
-        yield Rig(
+        yield Running(
             captions, link, (broker.child, *children), folder / "device.log", TruthFile(truth)
         )
 
@@ -161,28 +162,28 @@ def switch(seed: int, say: Say) -> dict[str, Any]:
     alone: list[float] = []
     back: list[float] = []
     for number in range(CUTS):
-        with running("auto", LinkSpec.parse(SWITCH_LINK), None, seed + number) as rig:
-            seen = Seen()
-            _until(rig, seen, lambda seen: len(seen.first) >= 2 * WARM_UP, RUN_S, "start")
-            known = len(_OWN_CAPTION.findall(rig.device_log.read_bytes()))
+        with running("auto", LinkSpec.parse(SWITCH_LINK), None, seed + number) as run:
+            seen = Observed()
+            _until(run, seen, lambda seen: len(seen.first) >= 2 * WARM_UP, RUN_S, "start")
+            known = len(_OWN_CAPTION.findall(run.device_log.read_bytes()))
             cut_at = time.monotonic()
-            rig.link.cut()
+            run.link.cut()
             until = cut_at + CUT_S
             while time.monotonic() < until:
-                said = len(_OWN_CAPTION.findall(rig.device_log.read_bytes()))
+                said = len(_OWN_CAPTION.findall(run.device_log.read_bytes()))
                 if said > known and len(alone) == number:
                     alone.append(time.monotonic() - cut_at)
                 time.sleep(0.01)
             healed_at = time.time()
-            rig.link.heal()
+            run.link.heal()
 
-            def again(seen: Seen, healed_at: float = healed_at) -> bool:
+            def again(seen: Observed, healed_at: float = healed_at) -> bool:
                 return any(
                     caption.tier == "edge" and caption.timestamp > healed_at
                     for _, caption in seen.first.values()
                 )
 
-            _until(rig, seen, again, HEAL_S, "the way back")
+            _until(run, seen, again, HEAL_S, "the way back")
             back.append(time.time() - healed_at)
             if len(alone) == number:
                 raise AiflowError(f"the device said nothing in {CUT_S:.0f} s of a cut link")
@@ -199,7 +200,7 @@ def _mode(system: str) -> DemoMode:
 
 
 def _uploading(
-    role: str, host: str, port: int, uri: str, picture: upload.Picture, folder: Path
+    role: str, host: str, port: int, uri: str, picture: upload.PictureCodec, folder: Path
 ) -> Child:
     job = {"role": role, "host": host, "port": port, "uri": uri, "fps": FPS}
     if role == "camera":
@@ -208,16 +209,18 @@ def _uploading(
     return Child(role, command, folder / f"{role}.log")
 
 
-def _next(rig: Rig, seen: Seen, timeout_s: float) -> None:
-    caption = rig.captions.next(timeout_s)
+def _next(run: Running, seen: Observed, timeout_s: float) -> None:
+    caption = run.captions.next(timeout_s)
     if caption is not None:
-        seen.take(caption, rig.truth.at(caption.timestamp))
-    check_all(rig.children)
+        seen.take(caption, run.truth.at(caption.timestamp))
+    check_all(run.children)
 
 
-def _until(rig: Rig, seen: Seen, done: Callable[[Seen], bool], timeout_s: float, what: str) -> None:
+def _until(
+    run: Running, seen: Observed, done: Callable[[Observed], bool], timeout_s: float, what: str
+) -> None:
     until = time.monotonic() + timeout_s
     while not done(seen):
         if time.monotonic() > until:
             raise AiflowError(f"{what}: nothing more came in {timeout_s:.0f} s")
-        _next(rig, seen, 0.05)
+        _next(run, seen, 0.05)

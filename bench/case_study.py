@@ -17,52 +17,55 @@ from typing import Any, Final
 
 import numpy as np
 
-from aiflow.bench import case_page
-from aiflow.bench.case_model import CAMERA_PICTURE, WAN, World, parts, projected_s
-from aiflow.bench.case_runs import MODES, UPLOADS, WARM_UP, Seen, observe_all, switch
-from aiflow.bench.tables import Goal
+from aiflow.bench.case_quality import CAMERA_PICTURE, TestScenes
+from aiflow.bench.case_runs import MODES, UPLOADS, WAN, WARM_UP, Observed, observe_all, switch
+from aiflow.bench.tables import Goal, goal_table, markdown, number
 from aiflow.rig.link import LinkSpec
 from aiflow.street.grammar import parse
 from aiflow.street.scene import facts_score
 
 LINKS: Final = ("2KB/s,200ms", "25KB/s,50ms", "125KB/s,50ms", "1.25MB/s,20ms")
 SCENES: Final = 400
+NAMES: Final = {
+    "device": "device only",
+    "split": "split: device, edge",
+    "cascade": "cascade: device, edge, cloud",
+    "auto": "auto",
+    "edge-jpeg": "JPEG to the edge",
+    "cloud-jpeg": "JPEG to the cloud",
+    "cloud-matched": "smallest equal picture to the cloud",
+}
 
+Row = Mapping[str, Any]
 Say = Callable[[str], None]
 
 
 def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) -> Mapping[str, Any]:
     """Measure everything; `scenes` (400) are for the quality of captions."""
+    del plot  # the table says it all
     say(f"quality on {scenes or SCENES} test scenes")
-    world = World.draw(seed, scenes or SCENES)
+    world = TestScenes.draw(seed, scenes or SCENES)
     matched = world.judge(say)
-    part = parts(world, matched, seed)
-    say("  ".join(f"{name} {1e3 * seconds:.1f} ms" for name, seconds in part.items()))
     pictures = dict(zip(UPLOADS, (CAMERA_PICTURE, CAMERA_PICTURE, matched), strict=True))
     rows = []
     for text in LINKS:
         for system, seen in observe_all(LinkSpec.parse(text), pictures, seed).items():
             row = summary(system, text, seen) | _quality(world, system)
-            sent = row["uplink_bytes_mean"]
-            row["projected_s"] = round(projected_s(system, sent, LinkSpec.parse(text), part), 4)
             rows.append(row)
-            say(case_page.line(row))
+            say(line(row))
     figures = {
         "scenes": len(world.views),
         "matched": str(matched),
         "camera_picture": str(CAMERA_PICTURE),
         "wan": str(WAN),
-        "parts_s": {name: round(seconds, 5) for name, seconds in part.items()},
         "rows": rows,
         "switch": switch(seed, say),
     }
-    say(case_page.table(figures, goals(figures)))
-    if plot is not None:
-        case_page.draw(figures, plot)
+    say(table(figures))
     return figures
 
 
-def summary(system: str, link: str, runs: Sequence[Seen]) -> dict[str, Any]:
+def summary(system: str, link: str, runs: Sequence[Observed]) -> dict[str, Any]:
     """A row of the study, without the quality of captions."""
     counted = [
         (seen, one)
@@ -100,6 +103,33 @@ def summary(system: str, link: str, runs: Sequence[Seen]) -> dict[str, Any]:
     }
 
 
+def line(row: Row) -> str:
+    """One run in a line."""
+    tiers = ", ".join(f"{count} {tier}" for tier, count in row["tiers"].items())
+    return (
+        f"{row['link']:14} {row['system']:14} p50 {row['latency_p50_s']:7.3f} s"
+        f"  p95 {row['latency_p95_s']:7.3f} s"
+        f"  {number(row['uplink_bytes_mean']):>7} B  {tiers}"
+    )
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """Latency over links, quality and bytes, and the goals."""
+    rows: Sequence[Row] = figures["rows"]
+    links = list(dict.fromkeys(row["link"] for row in rows))
+    head = ("system", *(f"{link}: p50 / p95, s" for link in links), "bytes", "CIDEr", "F1")
+    lines = [head]
+    for system, name in NAMES.items():
+        own = {row["link"]: row for row in rows if row["system"] == system}
+        took = (
+            f"{own[link]['latency_p50_s']:.3f} / {own[link]['latency_p95_s']:.3f}" for link in links
+        )
+        one = own[links[-1]]
+        sent = number(one["uplink_bytes_mean"])
+        lines.append((name, *took, sent, f"{one['cider']:.3f}", f"{one['fact_f1']:.4f}"))
+    return f"{markdown(lines)}\n\n{goal_table(goals(figures))}"
+
+
 def goals(figures: Mapping[str, Any]) -> list[Goal]:
     """What cooperation was built to reach, and what it does."""
     p50 = {(row["system"], row["link"]): row["latency_p50_s"] for row in figures["rows"]}
@@ -124,7 +154,7 @@ def goals(figures: Mapping[str, Any]) -> list[Goal]:
     ]  # fmt: skip
 
 
-def _quality(world: World, system: str) -> dict[str, Any]:
+def _quality(world: TestScenes, system: str) -> dict[str, Any]:
     scores = world.scores[system]
     return {
         "cider": round(float(scores.cider.mean()), 4),

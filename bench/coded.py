@@ -1,6 +1,6 @@
 """Our own payloads: what a device sends for given symbols, with everything that is in it.
 
-    symbols -> key payload, as it enters the outbox -> Sender, Predictor -> what leaves
+    symbols -> what enters the outbox -> Compressor, EdgeHealth -> what leaves
                                                           ^
                    receipts, gathered as an edge node does it, on the stream's own clock
 
@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.common.codec import Tables, code_bits, compress, decompress
-from aiflow.common.errors import AiflowError
-from aiflow.common.wire import Context, Kind, Packet, pack
+from aiflow.common.mqtt import publish_size
+from aiflow.common.topics import Topics
+from aiflow.common.wire import Context, Kind, Packet, pack, pack_receipt
+from aiflow.device.compress import Compressor
 from aiflow.device.config import FallbackConfig, SendingConfig
-from aiflow.device.line import Line
-from aiflow.device.outbox import Entry
-from aiflow.device.predictor import Predictor
-from aiflow.device.sender import Sender
+from aiflow.device.edge_health import EdgeHealth, Limits
+from aiflow.device.outbox import Entry, Record
+from aiflow.edge.ask_device import PUBACK_BYTES
 from aiflow.edge.config import EdgeConfig
 from aiflow.edge.custody import RECEIPT_FRAMES
 
@@ -46,7 +47,8 @@ Symbols = NDArray[np.uint8]
 class KeyFrame:
     """One frame that stands alone, and the CPU time of coding and decoding it."""
 
-    sequence: int
+    entry: Entry
+    """As it is kept in the outbox."""
     payload: bytes
     body: bytes
     ideal_bits: float
@@ -69,6 +71,19 @@ class Sent:
         return self.payload[0] & 0x0F == Kind.DELTA
 
 
+@dataclass(frozen=True, slots=True)
+class SocketBytes:
+    """Mean bytes a frame from the device and to it, MQTT included; TCP and IP are not."""
+
+    up: float
+    down: float
+    frames_per_receipt: float
+
+    @property
+    def mean(self) -> float:
+        return self.up + self.down
+
+
 @dataclass(slots=True, eq=False)
 class Sending:
     """A stream as it went: the payloads, and after how many of them each receipt came."""
@@ -76,6 +91,26 @@ class Sending:
     frames: list[Sent] = field(default_factory=list)
     receipts: list[tuple[int, list[int]]] = field(default_factory=list)
     """(frames sent before it, sequences it covers)."""
+
+    def socket_bytes(self) -> SocketBytes:
+        """What a connection carries, the first frame with its topic, the others with an alias.
+
+        PUBLISH packets, PUBACKs and receipts; tests/system/test_topics.py holds the same sums
+        against a real socket.
+        """
+        topics, count = Topics(), max(len(self.frames), 1)
+        up = len(topics.embedding(DEVICE, CAMERA).encode())
+        down = 0
+        for frame in self.frames:
+            qos = int(frame.asked or frame.timed)
+            size = len(frame.payload)
+            up += publish_size(0, size, qos=qos, alias=True, expiry=frame.asked)
+            down += PUBACK_BYTES * qos
+        topic_bytes = len(topics.receipt(DEVICE, CAMERA).encode())
+        for _, sequences in self.receipts:
+            down += publish_size(topic_bytes, len(pack_receipt(sequences)))
+        per_receipt = round(len(self.frames) / max(len(self.receipts), 1), 2)
+        return SocketBytes(up / count, down / count, per_receipt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,85 +141,42 @@ class Coder:
             layers=self.layers,
         )
         ideal = code_bits(frame, self.tables, layers=self.layers)
-        return KeyFrame(sequence, pack(packet, CONTEXT), body, ideal, took_ms)
+        kept = frame[: self.tables.layers[self.layers - 1]].tobytes()
+        record = Record(Kind.KEY, packet.captured_ms, kept, self.layers)
+        entry = Entry(sequence, EPOCH_MS, record)
+        return KeyFrame(entry, pack(packet, CONTEXT), body, ideal, took_ms)
 
     def stream(self, keys: Iterable[KeyFrame]) -> Sending:
-        """Consecutive frames as a device sends them: its own sender decides, as it is shipped."""
-        return send(keys, Predictor(self.tables, CONTEXT, key_every_s=SendingConfig().key_every_s))
+        """Consecutive frames as a device sends them: its own compressor decides."""
+        every_s = SendingConfig().key_every_s
+        return send(keys, Compressor(self.tables, self.bundle_tag, CONTEXT, key_every_s=every_s))
 
 
-class Unpredicted:
-    """A predictor that predicts nothing: every frame goes as the outbox keeps it."""
+def send(keys: Iterable[KeyFrame], compressor: Compressor | None = None) -> Sending:
+    """Send frames at the stream's rate, on a clock that is computed and not waited for.
 
-    def shorten(self, kept: bytes, now: float) -> bytes:
-        del now
-        return kept
-
-    def acknowledged(self, sequences: Iterable[int]) -> None: ...
-
-    def reset(self) -> None: ...
-
-
-def send(keys: Iterable[KeyFrame], predictor: Predictor | Unpredicted) -> Sending:
-    """Send frames at the stream's rate, on a clock that is computed and not waited for."""
-    config, store, went = SendingConfig(), _Memory(), Sending()
-    owed = _Owed()
-
-    line = Line(unanswered_s=FallbackConfig().unanswered_s, deadline_s=FallbackConfig().deadline_s)
-    asks: list[int] = []
-    now = 0.0
-
-    def publish(payload: bytes, *, first: bool, ask_broker: bool) -> bool:
-        if not first:
-            raise AiflowError("a frame was sent again although its receipt came in time")
-        timed = line.wants(now)
-        if timed:
-            asks.append(line.ask(now))
-        went.frames.append(Sent(store.newest, payload, ask_broker, timed))
-        return True
-
-    sender = Sender(
-        store,
-        publish,
-        predictor,
-        tell=lambda _entry: None,
-        window=config.window,
-        resend_after_s=config.resend_after_s,
-        resend_max_s=config.resend_max_s,
-    )
+    Without a compressor every frame goes as a key frame.
+    """
+    went, owed = Sending(), _Owed()
+    limits = Limits(**FallbackConfig().model_dump())
+    health = EdgeHealth([CAMERA], limits, measures=True, now=0.0)
+    asked: list[int] = []
     for number, key in enumerate(keys):
         now = number / FPS
-        while asks:  # the broker's answer came between two frames
-            line.answered(asks.pop(), now)
+        while asked:  # the broker's ack came between two frames
+            health.acknowledged(asked.pop(), now)
         for receipt in owed.due(now):
             went.receipts.append((len(went.frames), receipt))
-            sender.receipt([range(one, one + 1) for one in receipt], now)
-        store.put(Entry(key.sequence, key.payload))
-        sender.step(now)
-        owed.captioned(key.sequence, now + ANSWER_S)
+            if compressor is not None:
+                compressor.receipted(receipt)
+        timed = health.wants_ack(now)
+        if timed:
+            asked.append(health.asked(now))
+        payload = key.payload if compressor is None else compressor.first(key.entry, now)[0]
+        went.frames.append(Sent(key.entry.sequence, payload, asked=number == 0, timed=timed))
+        owed.captioned(key.entry.sequence, now + ANSWER_S)
     went.receipts += [(len(went.frames), receipt) for receipt in owed.due(float("inf"))]
     return went
-
-
-class _Memory:
-    """An outbox of one camera, in memory."""
-
-    def __init__(self) -> None:
-        self._kept: dict[int, Entry] = {}
-        self.newest = -1
-
-    def put(self, entry: Entry) -> None:
-        self._kept[entry.sequence] = entry
-        self.newest = entry.sequence
-
-    def after(self, sequence: int, limit: int) -> list[Entry]:
-        return [entry for entry in self._kept.values() if entry.sequence > sequence][:limit]
-
-    def get(self, sequence: int) -> Entry | None:
-        return self._kept.get(sequence)
-
-    def remove(self, sequences: Iterable[int]) -> int:
-        return sum(self._kept.pop(sequence, None) is not None for sequence in list(sequences))
 
 
 class _Owed:

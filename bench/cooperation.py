@@ -17,8 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.bench.captions import Scores, interval, score
-from aiflow.bench.judge import BATCH, Answers
+from aiflow.bench.judge import BATCH, Answers, Scores, interval, score
 from aiflow.bench.tables import Goal, goal_table, markdown
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request
@@ -107,30 +106,39 @@ def scored(drafts: Sequence[Draft], answers: Answers) -> Scores:
 
 
 def cascade(edge: Scores, cloud: Scores, kept: NDArray[np.bool_], seed: int) -> dict[str, Any]:
-    """The edge's captions where they are `kept` (N,), else the cloud's; and other gates' worth.
-
-    The random gate keeps as many, over and over; the oracle keeps as many, and knows what the
-    cloud would better.
-    """
-    rng = np.random.default_rng(seed)
-    mixed = np.where(kept, edge.cider, cloud.cider)
-    shuffles = (rng.permutation(kept) for _ in range(RANDOM_GATES))
-    random = [float(np.where(one, edge.cider, cloud.cider).mean()) for one in shuffles]
-    oracle = np.zeros(len(kept), bool)
-    oracle[np.argsort(cloud.cider - edge.cider, kind="stable")[: int(kept.sum())]] = True
-    resampled = rng.integers(0, len(kept), (RANDOM_GATES, len(kept)))
+    """The edge's captions where they are `kept` (N,), else the cloud's; and other gates' worth."""
     right, said, true = (
         np.where(kept, getattr(edge, name), getattr(cloud, name)).sum()
         for name in ("right", "predicted", "true")
     )
     return {
+        "fact_f1": round(float(2 * right / max(said + true, 1)), 4),
+        **gates(edge.cider, cloud.cider, kept, seed),
+    }
+
+
+def gates(
+    edge: NDArray[np.float64], cloud: NDArray[np.float64], kept: NDArray[np.bool_], seed: int
+) -> dict[str, Any]:
+    """CIDEr of the edge's captions where they are `kept` (N,), else the cloud's; other gates' too.
+
+    The random gate keeps as many, over and over; the oracle keeps as many, and knows what the
+    cloud would better.
+    """
+    rng = np.random.default_rng(seed)
+    mixed = np.where(kept, edge, cloud)
+    shuffles = (rng.permutation(kept) for _ in range(RANDOM_GATES))
+    random = [float(np.where(one, edge, cloud).mean()) for one in shuffles]
+    oracle = np.zeros(len(kept), bool)
+    oracle[np.argsort(cloud - edge, kind="stable")[: int(kept.sum())]] = True
+    resampled = rng.integers(0, len(kept), (RANDOM_GATES, len(kept)))
+    return {
         "cider": round(float(mixed.mean()), 4),
         "cider_interval": interval(mixed[resampled].mean(1)),
-        "fact_f1": round(float(2 * right / max(said + true, 1)), 4),
         "kept_at_edge": round(float(kept.mean()), 4),
         "random_gate_cider": round(float(np.mean(random)), 4),
         "random_gate_interval": interval(random),
-        "oracle_gate_cider": round(float(np.where(oracle, edge.cider, cloud.cider).mean()), 4),
+        "oracle_gate_cider": round(float(np.where(oracle, edge, cloud).mean()), 4),
     }
 
 

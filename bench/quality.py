@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.bench.judge import Answers, Judge
-from aiflow.bench.quality_page import Told, draw, table
+from aiflow.bench.quality_page import CloudCaptions, draw, table
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.encoder import Encoder
@@ -73,7 +73,7 @@ def run(*, seed: int, plot: Path | None, say: Say, scenes: int | None = None) ->
     say(table(figures))
     if plot is not None:
         texts = judges["cloud"].texts(symbols["test"])
-        draw(Told(seed, texts, test.answers), figures, plot)
+        draw(CloudCaptions(seed, texts, test.answers), plot)
     return figures
 
 

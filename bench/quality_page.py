@@ -24,7 +24,7 @@ Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CloudCaptions:
     """What the cloud said of the test scenes 0, 1, ... of a seed."""
 
     seed: int
@@ -76,9 +76,9 @@ def table(figures: Figures) -> str:
     return "\n\n".join([markdown(rows), markdown(lengths), goal_table(goals(figures))])
 
 
-def draw(told: Told, figures: Figures, folder: Path) -> None:
-    """Write quality-grid.png (pictures with truth and captions) and quality-prefixes.png."""
-    import matplotlib as mpl  # noqa: PLC0415  only for those who want the pictures
+def draw(told: CloudCaptions, folder: Path) -> None:
+    """Write quality-grid.png: pictures with what was said, and what was to be said."""
+    import matplotlib as mpl  # noqa: PLC0415  only for those who want the picture
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
@@ -96,20 +96,8 @@ def draw(told: Told, figures: Figures, folder: Path) -> None:
     figure.savefig(folder / "quality-grid.png", dpi=60, bbox_inches="tight")
     plt.close(figure)
 
-    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-    tokens = [one["tokens"] for one in figures["prefixes"]]
-    axis.plot(tokens, [one["fact_f1"] for one in figures["prefixes"]], "o-", color="#c8102e")
-    axis.set_xticks(tokens)
-    axis.set_xlabel("task tokens that arrived")
-    axis.set_ylabel("facts F1 of the cloud's caption")
-    axis.set_title("Every prefix of the tokens is a description", loc="left")
-    axis.grid(visible=True, alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder / "quality-prefixes.png", dpi=110)
-    plt.close(figure)
 
-
-def _chosen(told: Told) -> tuple[list[int], list[int]]:
+def _chosen(told: CloudCaptions) -> tuple[list[int], list[int]]:
     """The first scenes captioned rightly, and the first captioned wrongly."""
     right: list[int] = []
     wrong: list[int] = []
@@ -118,7 +106,7 @@ def _chosen(told: Told) -> tuple[list[int], list[int]]:
     return right[:SHOWN], wrong[:SHOWN]
 
 
-def _picture(axis: Any, told: Told, index: int) -> None:
+def _picture(axis: Any, told: CloudCaptions, index: int) -> None:
     said, true = parse(told.texts[index]), told.answers.truths[index]
     axis.imshow(cv2.cvtColor(view("test", told.seed, index).image, cv2.COLOR_BGR2RGB))
     axis.set_axis_off()

@@ -3,7 +3,7 @@
     test scenes, 640x480 ─┬─ float encoder, nothing lost ──────────────┐
                           ├─ image codecs, features, merged tokens ────┼─> cloud decoder -> scores
                           ├─ the device's encoder, codec and wire ─────┘
-    live street, 2 fps ───┴─ deltas ─> payloads ─> session, relay, Mosquitto
+    live street, 2 fps ───┴─ deltas ─> payloads, and what MQTT adds to them
 
 The settings of the baselines are searched on the first scenes (`search`), and those that may prove
 the cheapest of equal quality are measured on all. docs/figures.md explains the method.
@@ -20,24 +20,22 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from aiflow.bench import socket_bytes
 from aiflow.bench.baselines.images import CODECS
 from aiflow.bench.baselines.way import Way
-from aiflow.bench.captions import Scores
 from aiflow.bench.coded import (
     FPS,
     Coder,
     KeyFrame,
-    Unpredicted,
+    SocketBytes,
     send,
 )
-from aiflow.bench.judge import Answers
+from aiflow.bench.judge import Answers, Scores
 from aiflow.bench.rate_page import draw, table
-from aiflow.bench.rig import (
+from aiflow.bench.rate_passes import (
     CAMERA_QUALITY,
     Effort,
+    Parts,
     Passed,
-    Rig,
     Say,
     batches,
     go_through,
@@ -51,7 +49,6 @@ from aiflow.bench.search import (
     scored,
     strongest,
 )
-from aiflow.bench.socket_bytes import SocketBytes
 from aiflow.common.bundle import Bundle
 from aiflow.rig.render_pool import RenderPool
 from aiflow.street.world import street
@@ -66,8 +63,8 @@ def run(
 ) -> Mapping[str, object]:
     """Measure the built-in bundle on `scenes` scenes (1,000 unless given) and as many frames."""
     with RenderPool(seed) as renders:
-        rig = Rig.load(Bundle.open("street"))
-        figures = measure(rig, renders, Effort.of(scenes or SCENES), seed, say)
+        parts = Parts.load(Bundle.open("street"))
+        figures = measure(parts, renders, Effort.of(scenes or SCENES), seed, say)
     say("")
     say(table(figures))
     if plot is not None:
@@ -75,31 +72,31 @@ def run(
     return figures
 
 
-def measure(rig: Rig, renders: RenderPool, effort: Effort, seed: int, say: Say) -> Figures:
+def measure(parts: Parts, renders: RenderPool, effort: Effort, seed: int, say: Say) -> Figures:
     """All figures. Raises AiflowError."""
     say(f"drawing {effort.searched} test scenes to search on")
     with ThreadPoolExecutor(2) as pool:
         views = list(renders.views("test", 0, effort.searched))
         answers = Answers.of([view.scene for view in views], "test", seed)
-        pictures = rig.pictures(views, pool)
-        ground = Ground(pictures, answers, rig.judge, pool, effort.screened)
+        pictures = parts.pictures(views, pool)
+        ground = Ground(pictures, answers, parts.judge, pool, effort.screened)
         searched = ground.uncompressed()
         cider = float(searched.cider.mean())
-        found = search_all(rig, renders, effort, ground, cider, say)
-        ours = [rig.device_encoder.encode(view.image).symbols for view in views]
+        found = search_all(parts, renders, effort, ground, cider, say)
+        ours = [parts.device_encoder.encode(view.image).symbols for view in views]
         curves = {family: [point(one) for one in ways] for family, ways in found.items()}
-        curves["aiflow"] = _prefixes(rig, np.stack(ours), ground, cider)
+        curves["aiflow"] = _prefixes(parts, np.stack(ours), ground, cider)
         ways = [way for family in found.values() for way in contenders(family)]
         say(f"measuring {len(ways)} settings and ours on {effort.scenes} scenes")
-        scenes = batches(rig, renders, (views, pictures), effort.scenes, pool)
-        passed = go_through(rig, ways, scenes, pool)
+        scenes = batches(parts, renders, (views, pictures), effort.scenes, pool)
+        passed = go_through(parts, ways, scenes, pool)
     answers = Answers.of(passed.scenes, "test", seed)
-    whole = rig.judge.score(passed.whole, answers)
-    baselines = _baselines(rig, ways, passed, answers, whole)
-    keys = rig.coder.keys(passed.ours)
-    key = _key(keys, rig.judge.score(passed.ours, answers))
+    whole = parts.judge.score(passed.whole, answers)
+    baselines = _baselines(parts, ways, passed, answers, whole)
+    keys = parts.coder.keys(passed.ours)
+    key = _key(keys, parts.judge.score(passed.ours, answers))
     say(f"streaming {effort.frames} frames of the live street")
-    stream = _stream(rig, renders, effort)
+    stream = _stream(parts, renders, effort)
     figures = _together(effort, whole, key, stream, baselines, passed, keys)
     figures["by_facts"] = _by_facts(found, searched.fact_f1, key["payload_bytes_mean"])
     return figures | {"curves": curves}
@@ -121,13 +118,13 @@ def _by_facts(found: Mapping[str, Sequence[Scored]], whole_f1: float, payload: f
 
 
 def _baselines(
-    rig: Rig, ways: Sequence[Way], passed: Passed, answers: Answers, whole: Scores
+    parts: Parts, ways: Sequence[Way], passed: Passed, answers: Answers, whole: Scores
 ) -> dict[str, Scored]:
     """The strongest setting of each family on all scenes."""
     cider = float(whole.cider.mean())
     families: dict[str, list[Scored]] = {}
     for way, trip in zip(ways, passed.trips, strict=True):
-        one = scored(way, trip, rig.judge.score(trip.symbols, answers), cider)
+        one = scored(way, trip, parts.judge.score(trip.symbols, answers), cider)
         families.setdefault(way.family, []).append(one)
     return {family: strongest(found) for family, found in families.items()}
 
@@ -171,26 +168,25 @@ def _together(
 
 def _key(keys: Sequence[KeyFrame], scores: Scores) -> Figures:
     """Every frame as a key frame, at the rate of the live stream."""
-    socket = socket_bytes.measure(send(keys, Unpredicted()))
     return {
         "payload_bytes_mean": _mean(len(one.payload) for one in keys),
         "body_bits_mean": _mean(8 * len(one.body) for one in keys),
         "ideal_bits_mean": _mean(one.ideal_bits for one in keys),
-        **_socket(socket),
+        **_socket(send(keys).socket_bytes()),
         **_quality(scores),
     }
 
 
-def _stream(rig: Rig, renders: RenderPool, effort: Effort) -> Figures:
+def _stream(parts: Parts, renders: RenderPool, effort: Effort) -> Figures:
     """The live street, every frame sent; another street is a change of scene like any other."""
-    frames = list(renders.live(FPS, effort.frames, rig.float_encoder.input_size))
-    symbols = np.stack([rig.device_encoder.encode(image).symbols for _, image in frames])
-    went = rig.coder.stream(rig.coder.keys(symbols))
+    frames = list(renders.live(FPS, effort.frames, parts.float_encoder.input_size))
+    symbols = np.stack([parts.device_encoder.encode(image).symbols for _, image in frames])
+    went = parts.coder.stream(parts.coder.keys(symbols))
     return {
         "payload_bytes_mean": _mean(len(one.payload) for one in went.frames),
         "key_share": _mean(not one.is_delta for one in went.frames),
-        **_socket(socket_bytes.measure(went)),
-        "fact_f1": round(rig.judge.fact_f1(symbols, [scene for scene, _ in frames]), 4),
+        **_socket(went.socket_bytes()),
+        "fact_f1": round(parts.judge.fact_f1(symbols, [scene for scene, _ in frames]), 4),
         "fps": FPS,
     }
 
@@ -202,13 +198,15 @@ def _socket(found: SocketBytes) -> Figures:
     }
 
 
-def _prefixes(rig: Rig, symbols: NDArray[np.uint8], ground: Ground, whole: float) -> list[Figures]:
+def _prefixes(
+    parts: Parts, symbols: NDArray[np.uint8], ground: Ground, whole: float
+) -> list[Figures]:
     """Quality and bytes of every prefix of our tokens, symbols (N, K, D), on searched scenes."""
-    tables, points = rig.coder.tables, []
+    tables, points = parts.coder.tables, []
     for tokens in range(1, tables.tokens + 1):
         cut = (tokens,) if tokens == tables.tokens else (tokens, tables.tokens)
-        coder = Coder(replace(tables, layers=cut), rig.coder.bundle_tag, 1)
-        scores = rig.judge.score(symbols[:, :tokens], ground.answers)
+        coder = Coder(replace(tables, layers=cut), parts.coder.bundle_tag, 1)
+        scores = parts.judge.score(symbols[:, :tokens], ground.answers)
         points.append(
             {
                 "setting": f"{tokens} tokens",

@@ -11,7 +11,7 @@ from typing import Final, Protocol, cast
 from aiflow.common.errors import ConfigError
 
 
-class Run(Protocol):
+class RunsBenchmark(Protocol):
     """What a benchmark's module has as `run`."""
 
     def __call__(
@@ -32,16 +32,18 @@ class Run(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A name, what it measures in one line, and the module whose `run` does it."""
+    """A name, which is its module's as well, and what it measures in one line."""
 
     name: str
     summary: str
-    module: str
+    of_photos: bool = False
+    """Its `run` also takes `data`, the folder of photos with captions, or None."""
 
-    def load(self) -> Run:
+    def load(self) -> RunsBenchmark:
         """Its `run`; ConfigError when it needs a package that is not installed."""
         try:
-            return cast("Run", importlib.import_module(self.module).run)
+            module = importlib.import_module(f"aiflow.bench.{self.name.replace('-', '_')}")
+            return cast("RunsBenchmark", module.run)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.startswith("aiflow"):
                 raise
@@ -55,32 +57,31 @@ BENCHMARKS: Final = (
     Benchmark(
         "quality",
         "how well held-out scenes are captioned: by tier, by prefix of tokens, by split",
-        "aiflow.bench.quality",
     ),
     Benchmark(
         "rate",
         "bytes against the quality of captions: ours, image codecs, features, merged tokens",
-        "aiflow.bench.rate",
+    ),
+    Benchmark(
+        "photos",
+        "captions of real photos, by tier, against people's; bytes against image codecs",
+        of_photos=True,
     ),
     Benchmark(
         "cooperation",
         "the cascade of edge and cloud, its confidence, and what drafts save",
-        "aiflow.bench.cooperation",
     ),
     Benchmark(
         "case-study",
         "who captions, over which link, how soon and how well: all systems, real processes",
-        "aiflow.bench.case_study",
     ),
     Benchmark(
         "device",
         "what a device costs: disk, start, memory, CPU time of a frame",
-        "aiflow.bench.device",
     ),
     Benchmark(
         "triggers",
         "triggers on words and examples against the truth of the live street, by occurrence",
-        "aiflow.bench.triggers",
     ),
 )
 

@@ -20,8 +20,7 @@ import numpy as np
 
 from aiflow.bench.baselines.images import ImageWay
 from aiflow.bench.baselines.way import Picture, Trip, Way, send
-from aiflow.bench.captions import Scores
-from aiflow.bench.judge import Answers, Judge
+from aiflow.bench.judge import Answers, Judge, Scores
 
 EQUAL: Final = 0.99
 """Share of the uncompressed CIDEr from which quality counts as equal."""

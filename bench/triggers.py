@@ -40,6 +40,8 @@ SLACK_S: Final = 2.0
 SETTINGS: Final = ((0.0, 0.0), (0.0, 1.0), (0.8, 1.0))
 """Of `min_confidence` and `for_s`."""
 SIMILARITIES: Final = (0.94, 0.96, 0.98)
+BUNDLE: Final = "0" * 64
+"""Id of the bundle that captions and examples here say they are of."""
 EXAMPLE_EVERY_S: Final = 15.0
 PEOPLE: Final = frozenset({"pedestrian", "child", "cyclist"})
 
@@ -204,7 +206,7 @@ def of_examples(
     step = round(EXAMPLE_EVERY_S * FPS)
     for shown in range(step // 2, len(rows), step):
         example = Example(
-            bundle=bundle.id,
+            bundle=BUNDLE,
             device="bench",
             camera="street",
             learned=shown / FPS,
@@ -307,7 +309,7 @@ def _message(index: int, draft: Draft) -> Caption:
         mode="split",
         bytes=CaptionBytes(embedding=0, uplink=0),
         latency_s=Latency(total=0.0),
-        bundle="0" * 64,
+        bundle=BUNDLE,
         late=False,
         sequence=index,
     )

@@ -38,7 +38,7 @@ CAPTIONS = Topics().event(DEVICE, CAMERA)
 ANSWER_S = 300.0
 
 
-class Picture(BaseModel):
+class PictureCodec(BaseModel):
     """How pictures are coded; size (width, height) in pixels."""
 
     codec: Literal["jpeg", "webp", "avif"]
@@ -50,7 +50,7 @@ class Picture(BaseModel):
         return f"{self.codec.upper()} {width}x{height} quality {self.quality}"
 
 
-class Job(BaseModel):
+class UploadJob(BaseModel):
     """What one of the two processes is to do."""
 
     role: Literal["camera", "edge", "cloud"]
@@ -58,12 +58,12 @@ class Job(BaseModel):
     port: int
     uri: str = ""
     fps: float = 2.0
-    picture: Picture | None = None
+    picture: PictureCodec | None = None
 
 
 def main(text: str) -> None:
     """Work until SIGTERM."""
-    job = Job.model_validate_json(text)
+    job = UploadJob.model_validate_json(text)
     session = Session(Broker(host=job.host, port=job.port), f"upload-{job.role}")
     if job.picture is not None:
         work = threading.Thread(target=_upload, args=(job, job.picture, session), daemon=True)
@@ -83,7 +83,7 @@ def main(text: str) -> None:
     session.close(drain_s=0.0)
 
 
-def _upload(job: Job, picture: Picture, session: Session) -> None:
+def _upload(job: UploadJob, picture: PictureCodec, session: Session) -> None:
     """Pictures of the camera, one at a time."""
     freshest: queue.Queue[Frame] = queue.Queue(maxsize=1)
     session.wait_connected(ANSWER_S)
@@ -101,7 +101,7 @@ def _upload(job: Job, picture: Picture, session: Session) -> None:
             answered.wait(ANSWER_S)
 
 
-def _look(job: Job, freshest: queue.Queue[Frame]) -> None:
+def _look(job: UploadJob, freshest: queue.Queue[Frame]) -> None:
     camera = open_camera(job.uri, job.fps)
     while (frame := camera.read()) is not None:
         with suppress(queue.Empty):
@@ -109,7 +109,7 @@ def _look(job: Job, freshest: queue.Queue[Frame]) -> None:
         freshest.put(frame)
 
 
-def _caption(job: Job, waiting: queue.Queue[bytes], session: Session) -> None:
+def _caption(job: UploadJob, waiting: queue.Queue[bytes], session: Session) -> None:
     """Captions of pictures, as an edge node or a cloud worker of the same bundle makes them."""
     bundle = Bundle.open("street")
     encoder = Encoder.load(bundle)

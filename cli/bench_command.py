@@ -11,6 +11,7 @@ from pathlib import Path
 from aiflow import __version__
 from aiflow.bench.registry import BENCHMARKS, find
 from aiflow.cli.output import write_json
+from aiflow.common.errors import ConfigError
 
 
 def show_known() -> None:
@@ -20,11 +21,20 @@ def show_known() -> None:
 
 
 def bench(
-    name: str, *, json_path: Path | None, plot: Path | None, seed: int, scenes: int | None
+    name: str,
+    *,
+    json_path: Path | None,
+    plot: Path | None,
+    seed: int,
+    scenes: int | None,
+    data: Path | None,
 ) -> None:
     """Run a benchmark; its figures go to `json_path` with where and when they were measured."""
-    run = find(name).load()
-    figures = run(seed=seed, plot=plot, say=_say, scenes=scenes)
+    benchmark = find(name)
+    if data is not None and not benchmark.of_photos:
+        raise ConfigError(f"benchmark {name} measures no photos; leave --data out")
+    more = {"data": data} if benchmark.of_photos else {}
+    figures = benchmark.load()(seed=seed, plot=plot, say=_say, scenes=scenes, **more)
     if json_path is not None:
         write_json(json_path, {"benchmark": name, "seed": seed, **_surroundings(), **figures})
 

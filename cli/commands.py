@@ -9,18 +9,14 @@ quick, and `aiflow device` loads no other tier. A `\\b` keeps the lines below it
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from aiflow.cli import install_app
-from aiflow.cli.bundle_app import bundle_app
+from aiflow.cli import families
 from aiflow.cli.enroll.commands import enroll_app
-from aiflow.cli.homeassistant_app import homeassistant_app
 from aiflow.cli.logs import Format, Level, configure
-from aiflow.cli.trigger_app import trigger_app
 
 app = typer.Typer(
     name="aiflow",
@@ -30,10 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.add_typer(bundle_app, name="bundle")
+app.add_typer(families.bundle_app, name="bundle")
 app.add_typer(enroll_app, name="enroll")
-app.add_typer(homeassistant_app, name="homeassistant")
-app.add_typer(trigger_app, name="trigger")
+app.add_typer(families.homeassistant_app, name="homeassistant")
+app.add_typer(families.trigger_app, name="trigger")
 
 ConfigOption = Annotated[
     Path | None,
@@ -52,16 +48,6 @@ FormatOption = Annotated[
         help="json: one object a line; auto: for people, or as journald likes it.",
     ),
 ]
-
-
-class DemoMode(StrEnum):
-    """Which tiers may answer a frame in the demo."""
-
-    AUTO = "auto"
-    CASCADE = "cascade"
-    SPLIT = "split"
-    DEVICE = "device"
-    IMAGE = "image"
 
 
 def _show_version(wanted: bool) -> None:
@@ -192,17 +178,18 @@ def demo(
         str | None,
         typer.Option(metavar="URL", help="Your broker (mqtt://host:port), not a private one."),
     ] = None,
-    bundle: Annotated[str, typer.Option(metavar="NAME", help="A built-in bundle, or a path.")] = (
-        "street"
-    ),
+    bundle: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A bundle's name or path; unset, as the camera needs."),
+    ] = None,
     mode: Annotated[
-        DemoMode,
+        Literal["auto", "cascade", "split", "device", "image"],
         typer.Option(
             help="Who captions. device: the device alone; split: device and edge; cascade: device, "
             "edge and cloud; auto: cascade, and the device alone while it has no edge; image: the "
             "edge, from JPEG pictures."
         ),
-    ] = DemoMode.AUTO,
+    ] = "auto",
     link: Annotated[
         str | None,
         typer.Option(metavar="RATE,RTT", help="Slow the device's link, as in 25KB/s,50ms."),
@@ -235,7 +222,7 @@ def demo(
         fps=fps,
         seed=seed,
         bundle=bundle,
-        mode=mode.value,
+        mode=mode,
         broker=None if broker is None else broker_at(broker, None),
         link=LinkSpec.parse(link) if link is not None else None,
     )
@@ -252,7 +239,7 @@ def watch(
     device: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this device.")] = None,
     camera: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this camera.")] = None,
     tier: Annotated[
-        install_app.Tier | None, typer.Option(help="Only those that this tier gave.")
+        families.Tier | None, typer.Option(help="Only those that this tier gave.")
     ] = None,
     text: Annotated[
         list[str] | None,
@@ -282,7 +269,7 @@ def watch(
     from aiflow.cli.watch import Wanted, WatchOptions
     from aiflow.cli.watch import watch as run_watch
 
-    wanted = Wanted(tier and tier.value, tuple(text or ()), min_confidence)
+    wanted = Wanted(tier, tuple(text or ()), min_confidence)
     run_watch(
         WatchOptions(config, broker, device, camera, wanted, events, count, as_json, log_level)
     )
@@ -304,6 +291,9 @@ def bench(
         int | None,
         typer.Option(min=1, help="How many to measure; without it, the benchmark's own."),
     ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Photos with captions, for `photos`.")
+    ] = None,
 ) -> None:
     """Measure something and print the table.
 
@@ -311,19 +301,22 @@ def bench(
         aiflow bench                            # what there is
         aiflow bench quality --json quality.json
         aiflow bench rate --scenes 100          # a first look
+        aiflow bench photos --data flickr8k     # photos and their captions
     """
     from aiflow.cli import bench_command
 
     if name is None:
         bench_command.show_known()
     else:
-        bench_command.bench(name, json_path=json_path, plot=plot, seed=seed, scenes=scenes)
+        bench_command.bench(
+            name, json_path=json_path, plot=plot, seed=seed, scenes=scenes, data=data
+        )
 
 
 @app.command()
 def doctor(
     tier: Annotated[
-        install_app.Tier | None,
+        families.Tier | None,
         typer.Argument(metavar="[TIER]", help="device, edge or cloud; without it, this machine."),
     ] = None,
     config: Annotated[
@@ -350,9 +343,9 @@ def doctor(
     from aiflow.cli.doctor.run import DoctorOptions
     from aiflow.cli.doctor.run import doctor as run_doctor
 
-    sound = run_doctor(DoctorOptions(tier and tier.value, config, as_json))
+    sound = run_doctor(DoctorOptions(tier, config, as_json))
     return 0 if sound else 1
 
 
-app.command()(install_app.install)
-app.command()(install_app.uninstall)
+app.command()(families.install)
+app.command()(families.uninstall)

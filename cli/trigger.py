@@ -9,7 +9,7 @@ from pathlib import Path
 from aiflow.cli import private_files
 from aiflow.cli.logs import Level, configure
 from aiflow.client import Embedding, Embeddings
-from aiflow.common.bundle import Bundle
+from aiflow.common.bundle import built_in
 from aiflow.common.config import load
 from aiflow.common.errors import CameraError, ConfigError
 from aiflow.edge.config import EdgeConfig, read_key, trigger_name
@@ -42,7 +42,7 @@ def learn(options: LearnOptions) -> None:
     print(f"waiting for frames of {options.camera}: show what is to be found", flush=True)
     seen = _frames(config, device, camera, options)
     example = Example(
-        bundle=Bundle.open(config.bundle).id,
+        bundle=seen[0].bundle,
         device=device,
         camera=camera,
         learned=round(time.time(), 3),
@@ -62,13 +62,16 @@ def _frames(config: EdgeConfig, device: str, camera: str, options: LearnOptions)
     keys = {name: read_key(name, path) for name, path in config.device_keys.items()}
     seen: dict[tuple[int, int], Embedding] = {}
     deadline = time.monotonic() + options.timeout_s
+    bundles = built_in() if config.bundle is None else [config.bundle]
     with Embeddings(
-        config.broker, bundles=[config.bundle], device=device, camera=camera, keys=keys
+        config.broker, bundles=bundles, device=device, camera=camera, keys=keys
     ) as embeddings:
         while len(seen) < options.frames:
             one = embeddings.next(max(deadline - time.monotonic(), 0.0))
             if one is None:
                 break
+            if seen and one.bundle != next(iter(seen.values())).bundle:
+                seen.clear()  # its device has begun anew with another bundle
             seen[one.epoch_ms, one.sequence] = one
         skipped = ", ".join(f"{count} {why}" for why, count in embeddings.skipped.items())
     if not seen:

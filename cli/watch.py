@@ -80,7 +80,7 @@ def _show(captions: Captions, screen: Screen, options: WatchOptions) -> None:
     shown = dropped = 0
     while not options.count or shown < options.count:
         caption = captions.next(_TICK_S)
-        missed = captions.skipped.get("too_slow", 0) - dropped
+        missed = captions.skipped["too_slow"] - dropped
         if missed:
             dropped += missed
             sys.stderr.write(f"aiflow watch: {missed} captions came faster than they were shown\n")

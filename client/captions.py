@@ -38,7 +38,7 @@ class Captions(Subscription[Caption]):
         super().__init__(broker, device, camera, timeout_s)
         self._seen = _Seen(REMEMBERED) if latest else None
         for leaf in ("caption", "event") if latest else ("event",):
-            self._session.subscribe(self._filter(leaf), 1, self._take)
+            self._session.subscribe(f"{self._base}/{leaf}", 1, self._take)
 
     def _take(self, _topic: str, payload: bytes, _properties: Properties) -> None:
         if not payload:  # a kept caption was removed
@@ -46,7 +46,7 @@ class Captions(Subscription[Caption]):
         try:
             caption = Caption.from_json(payload)
         except PayloadError as error:
-            self._skip(error.reason)
+            self.skipped[error.reason] += 1
             return
         if self._seen is None or not self._seen.before(caption):
             self._put(caption)

@@ -41,6 +41,8 @@ class Embedding:
     """With the three above the same as in the frame's caption and its `id`."""
     timestamp: float
     """Capture time, seconds since 1970, by the device's clock."""
+    bundle: str
+    """Id of the bundle that it is coded for, hex."""
     symbols: Symbols
     """uint8 (k, D): the first k of the bundle's K tokens, each dimension a level from 0 on."""
     levels: tuple[int, ...]
@@ -54,8 +56,7 @@ class Embedding:
     def vectors(self) -> NDArray[np.float32]:
         """float32 (k, D), each dimension from -1 to 1."""
         top = np.array(self.levels, np.float32) - 1
-        scaled: NDArray[np.float32] = 2 * self.symbols.astype(np.float32) / top - 1
-        return scaled
+        return np.asarray(2 * self.symbols.astype(np.float32) / top - 1, np.float32)
 
     @property
     def vector(self) -> NDArray[np.float32]:
@@ -104,14 +105,14 @@ class Embeddings(Subscription[Embedding]):
             Context(name, "any", 0, key)
         self._streams: dict[tuple[str, str], _Stream] = {}
         # Descriptors first: a payload whose descriptor is not known yet is skipped.
-        self._session.subscribe(self._filter("descriptor"), 1, self._describe)
-        self._session.subscribe(self._filter("embedding"), 1, self._take)
+        self._session.subscribe(f"{self._base}/descriptor", 1, self._describe)
+        self._session.subscribe(f"{self._base}/embedding", 1, self._take)
 
     def _describe(self, topic: str, payload: bytes, _properties: Properties) -> None:
         try:
             descriptor = Descriptor.from_json(payload) if payload else None
         except PayloadError:
-            self._skip("descriptor")
+            self.skipped["descriptor"] += 1
             return
         parsed = self._topics.parse(topic)
         if parsed is None:
@@ -123,14 +124,14 @@ class Embeddings(Subscription[Embedding]):
         bundle = self._bundles.get(descriptor.bundle)
         if bundle is None:
             self._streams.pop((device, camera), None)
-            self._skip("bundle")
+            self.skipped["bundle"] += 1
             return
         context = Context(device, camera, descriptor.epoch_ms, self._keys.get(device))
         known = self._streams.get((device, camera))
         if known is not None and (known.context, known.bundle) == (context, bundle):
             return  # it is retained, and comes again with each connection
         if known is None and len(self._streams) >= MAX_STREAMS:
-            self._skip("streams")
+            self.skipped["streams"] += 1
             return
         self._streams[device, camera] = _Stream(context, bundle)
 
@@ -138,12 +139,12 @@ class Embeddings(Subscription[Embedding]):
         parsed = self._topics.parse(topic)
         stream = self._streams.get(parsed[:2]) if parsed is not None else None
         if stream is None:
-            self._skip("no_descriptor")
+            self.skipped["no_descriptor"] += 1
             return
         try:
             embedding = _decoded(stream, payload)
         except PayloadError as error:
-            self._skip(error.reason)
+            self.skipped[error.reason] += 1
         else:
             if embedding is not None:
                 self._put(embedding)
@@ -164,6 +165,7 @@ def _decoded(stream: _Stream, payload: bytes) -> Embedding | None:
         epoch_ms=context.epoch_ms,
         sequence=packet.sequence,
         timestamp=(context.epoch_ms + frame.header.captured_ms) / 1000,
+        bundle=bundle.id,
         symbols=frame.decoded.symbols,
         levels=bundle.levels,
         tokens=bundle.tokens,

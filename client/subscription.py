@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import queue
 import secrets
+from collections import Counter
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
 from aiflow.common.config import Broker
-from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Session
 from aiflow.common.topics import Topics, check_name
 
@@ -39,17 +38,16 @@ class Subscription(Generic[T]):
     ) -> None:
         """Raises ConfigError for names that no topic has, and for files that cannot be read."""
         self._topics = Topics(broker.prefix)
-        self._device = "+" if device is None else check_name("device", device)
-        self._camera = "+" if camera is None else check_name("camera", camera)
+        device = "+" if device is None else check_name("device", device)
+        camera = "+" if camera is None else check_name("camera", camera)
+        self._base = f"{broker.prefix}/{device}/{camera}"
         self._timeout_s = timeout_s
         self._waiting: queue.Queue[T | None] = queue.Queue(MAX_WAITING)
         self._started = False
         self._closed = False
-        self.counters = Counters()
-        """What could not be used, under `aiflow_client_skipped_total` by reason."""
-        self._session = Session(
-            broker, f"{broker.prefix}-client-{secrets.token_hex(6)}", counters=self.counters
-        )
+        self.skipped = Counter[str]()
+        """How many messages gave nothing, by reason."""
+        self._session = Session(broker, f"{broker.prefix}-client-{secrets.token_hex(6)}")
 
     def __enter__(self) -> Self:
         """Connect; raises BrokerRefused with the broker's reason, and BrokerUnreachable."""
@@ -63,22 +61,19 @@ class Subscription(Generic[T]):
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[T]:
         """Everything from now on, once: when the loop is left, the connection ends."""
         with self:
-            while (one := self._next()) is not None:
+            while (one := self.next(self._timeout_s)) is not None:
                 yield one
 
-    def next(self, timeout_s: float) -> T | None:
-        """The next one, or None if there is none in time; inside `with`."""
+    def next(self, timeout_s: float | None) -> T | None:
+        """The next one, or None if there is none in time, or nothing more; inside `with`."""
+        if self._closed and self._waiting.empty():
+            return None
         try:
             return self._waiting.get(timeout=timeout_s)
         except queue.Empty:
@@ -91,31 +86,8 @@ class Subscription(Generic[T]):
             self._session.close(drain_s=0.0)
             self._put(None)  # wakes whoever waits; one that finds a full queue is awake
 
-    @property
-    def skipped(self) -> dict[str, int]:
-        """How many messages gave nothing, by reason."""
-        return {
-            labels["reason"]: count
-            for name, labels, count in self.counters.series()
-            if name == "aiflow_client_skipped_total"
-        }
-
-    def _next(self) -> T | None:
-        if self._closed and self._waiting.empty():
-            return None
-        try:
-            return self._waiting.get(timeout=self._timeout_s)
-        except queue.Empty:
-            return None
-
-    def _filter(self, leaf: str) -> str:
-        return f"{self._topics.prefix}/{self._device}/{self._camera}/{leaf}"
-
     def _put(self, one: T | None) -> None:
         try:
             self._waiting.put_nowait(one)
         except queue.Full:
-            self._skip("too_slow")
-
-    def _skip(self, reason: str) -> None:
-        self.counters.add("aiflow_client_skipped_total", reason=reason)
+            self.skipped["too_slow"] += 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Final, Self
 
 from aiflow.cloud.config import CloudConfig
@@ -35,13 +34,15 @@ REPLY_EXPIRY_S: Final = 60
 class CloudNode:
     """One cloud worker, from `start` to `close`; used with `with`."""
 
-    def __init__(self, config: CloudConfig, coding: BundleCoding, captions: WritesCaptions) -> None:
+    def __init__(
+        self, config: CloudConfig, codings: Sequence[BundleCoding], captions: WritesCaptions
+    ) -> None:
         """Raises ConfigError when a certificate or password file cannot be used."""
         self._config = config
         self._topics = Topics(config.broker.prefix)
         self.counters = Counters()
         self._faults = Faults(self.counters, "aiflow_request_errors_total", log)
-        self._worker = Worker(captions, coding, config.worker, self.counters)
+        self._worker = Worker(captions, codings, config.worker, self.counters)
         self._jobs: Batches[Job] = Batches(config.max_waiting, victim=_newcomer)
         self._session = Session(
             config.broker,
@@ -56,12 +57,7 @@ class CloudNode:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start(self) -> None:

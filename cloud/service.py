@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
-
 from aiflow.cloud.config import CloudConfig
 from aiflow.cloud.node import CloudNode
-from aiflow.common.bundle import Bundle, BundleCoding
-from aiflow.common.captioner import Captioner, Request
+from aiflow.common.bundle import BundleCoding, open_bundles
+from aiflow.common.captioner import warm_captioners
 from aiflow.common.exposition import exposed
 from aiflow.common.notify import Notifier
 from aiflow.common.signals import caught_signals
@@ -25,13 +23,13 @@ def run(config: CloudConfig) -> None:
     start: bundle, certificates.
     """
     with caught_signals() as signals:
-        bundle = Bundle.open(config.bundle)
-        captions = Captioner(bundle, "cloud", config.threads)
-        # The first run of a model is the slowest; better now than with somebody's first request.
-        captions.caption([Request(np.zeros((bundle.tokens, bundle.dims), np.uint8))])
+        bundles = open_bundles(config.bundle)
+        captions = warm_captioners(bundles, "cloud", config.threads)
+        codings = [BundleCoding.of(bundle) for bundle in bundles]
+        ids = ", ".join(bundle.id for bundle in bundles)
         with (
-            CloudNode(config, BundleCoding(bundle.id, bundle.tag, bundle.tables), captions) as node,
-            exposed(config.metrics, bundle.id, node.counters, node.readings),
+            CloudNode(config, codings, captions) as node,
+            exposed(config.metrics, ids, node.counters, node.readings),
         ):
             log.info("cloud worker %s serves pool %s", config.worker, config.pool)
             notifier = Notifier.from_environment()

@@ -44,13 +44,14 @@ class Worker:
     def __init__(
         self,
         captions: WritesCaptions,
-        coding: BundleCoding,
+        codings: Sequence[BundleCoding],
         name: str,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._captions = captions
-        self._coding = coding
+        self._codings = {coding.tag: coding for coding in codings}
+        self._any = codings[0]
         self._name = name
         self._counters = counters
         self._faults = Faults(counters, "aiflow_request_errors_total", log)
@@ -76,7 +77,8 @@ class Worker:
                     words = f"the deadline passed {late_s:.1f} s ago"
                     replies[index] = self.refusal("expired", words, waited_s)
                 else:
-                    requests[index] = Request(self._symbols(escalation), escalation.draft)
+                    symbols, bundle = self._symbols(escalation)
+                    requests[index] = Request(symbols, escalation.draft, bundle)
             except PayloadError as error:
                 replies[index] = self.refusal(error.reason, str(error), waited_s)
         replies |= self._finish(jobs, requests, began)
@@ -91,13 +93,15 @@ class Worker:
             error=f"{reason}: {words}"[:MAX_ERROR],
         )
 
-    def _symbols(self, escalation: Escalation) -> Symbols:
-        """The frame's symbols, from its payloads one after the other."""
+    def _symbols(self, escalation: Escalation) -> tuple[Symbols, str]:
+        """The frame's symbols, from its payloads one after the other, and the id of its bundle."""
         known: dict[int, Decoded] = {}
-        for packet in escalation.packets():
-            require_bundle(packet, self._coding.tag)
-            known[packet.sequence] = decode(packet, self._coding.tables, known)
-        return known[packet.sequence].symbols
+        first, *_ = packets = escalation.packets()
+        coding = self._codings.get(first.bundle_tag, self._any)
+        for packet in packets:
+            require_bundle(packet, coding.tag)
+            known[packet.sequence] = decode(packet, coding.tables, known)
+        return known[packet.sequence].symbols, coding.bundle_id
 
     def _finish(
         self, jobs: Sequence[Job], requests: dict[int, Request], began: float

@@ -171,13 +171,23 @@ class Bundle:
         return self.manifest.encoder.width, self.manifest.encoder.height
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BundleCoding:
     """What frames must be coded for: a bundle's id in hex, its tag and its tables."""
 
     bundle_id: str
     tag: bytes
     tables: Tables
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> BundleCoding:
+        return cls(bundle.id, bundle.tag, bundle.tables)
+
+
+def open_bundles(name_or_path: str | None) -> tuple[Bundle, ...]:
+    """The one that is named, or all built-in ones. Raises BundleError."""
+    names = built_in() if name_or_path is None else (name_or_path,)
+    return tuple(Bundle.open(name) for name in names)
 
 
 def built_in() -> tuple[str, ...]:

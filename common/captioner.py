@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,10 +22,14 @@ from aiflow.common.runtime import Model, OnnxModel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One frame to caption: symbols uint8 (k, D), k at most the bundle's K; a draft's token ids."""
+    """One frame to caption: symbols uint8 (k, D), k at most the bundle's K; a draft's token ids.
+
+    `bundle` is the id of the bundle that it is coded for, where a captioner has several.
+    """
 
     symbols: NDArray[np.uint8]
     draft: tuple[int, ...] = ()
+    bundle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,22 @@ class WritesCaptions(Protocol):
     """Anything that captions a batch; the tiers know no more than this."""
 
     def caption(self, batch: Sequence[Request]) -> list[Draft]: ...
+
+
+class BundleCaptioners:
+    """The decoders of several bundles, by bundle id; a batch goes to each in turn."""
+
+    def __init__(self, captioners: Mapping[str, WritesCaptions]) -> None:
+        self._captioners = captioners
+
+    def caption(self, batch: Sequence[Request]) -> list[Draft]:
+        """As one captioner would, each request by the decoder of its bundle."""
+        found: dict[int, Draft] = {}
+        for bundle, captioner in self._captioners.items():
+            own = [index for index, request in enumerate(batch) if request.bundle == bundle]
+            drafts = captioner.caption([batch[index] for index in own]) if own else []
+            found |= dict(zip(own, drafts, strict=True))
+        return [found[index] for index in range(len(batch))]
 
 
 class Meanings:
@@ -97,7 +117,7 @@ class Captioner:
             known = ", ".join(bundle.manifest.decoders)
             raise BundleInvalid(f"bundle {bundle.path} has no decoder {tier!r}; it has {known}")
         self.facts: DecoderFacts = bundle.manifest.decoders[tier]
-        self._shape, self._layers = Shape(bundle.tokens, bundle.dims), bundle.layers
+        self.shape, self._layers = Shape(bundle.tokens, bundle.dims), bundle.layers
         self._model = model or OnnxModel(bundle.file(f"decoder_{tier}"), threads=threads)
         # Most devices never caption, and so never load it.
         from tokenizers import Tokenizer  # noqa: PLC0415
@@ -111,7 +131,7 @@ class Captioner:
         if not batch:
             return []
         rows = [Row(request.symbols, request.draft) for request in batch]
-        greedy = Greedy(self._model, self.facts, self._shape, self._meanings.log_confidence, rows)
+        greedy = Greedy(self._model, self.facts, self.shape, self._meanings.log_confidence, rows)
         greedy.begin()
         while greedy.rows:
             greedy.advance()
@@ -145,3 +165,15 @@ class Captioner:
 def _logit(probability: float) -> float:
     clipped = min(max(probability, 1e-6), 1 - 1e-6)
     return math.log(clipped / (1 - clipped))
+
+
+def warm_captioners(bundles: Iterable[Bundle], tier: str, threads: int) -> BundleCaptioners:
+    """The decoders of one tier of several bundles, each run once.
+
+    The first run of a model is the slowest; better now than with somebody's first frame.
+    """
+    captioners = {bundle.id: Captioner(bundle, tier, threads) for bundle in bundles}
+    for bundle_id, captioner in captioners.items():
+        shape = captioner.shape
+        captioner.caption([Request(np.zeros((shape.tokens, shape.dims), np.uint8), (), bundle_id)])
+    return BundleCaptioners(captioners)

@@ -23,10 +23,12 @@ class Metric:
     meaning: str
     labels: tuple[str, ...] = ()
     tiers: tuple[str, ...] = ALL
+    alarm: str = ""
+    """What a dashboard says when it grows; empty for what is no fault."""
 
 
-def _counter(meaning: str, *labels: str, of: str = "") -> Metric:
-    return Metric("counter", meaning, labels, tuple(of.split()) or ALL)
+def _counter(meaning: str, *labels: str, of: str = "", alarm: str = "") -> Metric:
+    return Metric("counter", meaning, labels, tuple(of.split()) or ALL, alarm)
 
 
 def _gauge(meaning: str, *labels: str, of: str = "") -> Metric:
@@ -46,10 +48,15 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "aiflow_mqtt_unsent_total": _counter(
         "messages not handed over: no connection, a full queue, too large", "reason"
     ),
-    "aiflow_mqtt_faults_total": _counter("what went wrong with messages, by reason", "reason"),
+    "aiflow_mqtt_faults_total": _counter(
+        "what went wrong with messages, by reason", "reason", alarm="trouble with messages"
+    ),
     "aiflow_series_overflow_total": _counter("additions to series beyond the most that are kept"),
     "aiflow_faults_total": _counter(
-        "faults of our own; the log says more", "where", of="edge cloud"
+        "faults of our own; the log says more",
+        "where",
+        of="edge cloud",
+        alarm="a fault of our own; its log says more",
     ),
     # The device.
     "aiflow_camera_online": _gauge("whether it delivers: 1, or 0", "camera", of="device"),
@@ -76,29 +83,61 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "aiflow_publish_seconds": _stage("handing a payload to the broker's connection"),
     "aiflow_outbox_entries": _gauge("frames that have no receipt yet", of="device"),
     "aiflow_outbox_bytes": _gauge("payload bytes of them", of="device"),
-    "aiflow_outbox_dropped_total": _counter("frames given up, by reason", "reason", of="device"),
-    "aiflow_outbox_faults_total": _counter(
-        "what went wrong with the outbox, and what it dropped", "reason", of="device"
+    "aiflow_outbox_dropped_total": _counter(
+        "frames given up, by reason", "reason", of="device", alarm="the outbox dropped frames"
     ),
-    "aiflow_outbox_corrupt_total": _counter("damaged files that were moved aside", of="device"),
-    "aiflow_frames_dropped_total": _counter("frames not accepted", "reason", of="device"),
-    "aiflow_stream_faults_total": _counter("frames that failed", "reason", of="device"),
+    "aiflow_outbox_faults_total": _counter(
+        "what went wrong with the outbox, and what it dropped",
+        "reason",
+        of="device",
+        alarm="the outbox could not be used",
+    ),
+    "aiflow_outbox_corrupt_total": _counter(
+        "damaged files that were moved aside", of="device", alarm="the outbox had damaged entries"
+    ),
+    "aiflow_clock_steps_total": _counter("sessions begun anew as the clock was set", of="device"),
+    "aiflow_frames_dropped_total": _counter(
+        "frames not accepted", "reason", of="device", alarm="frames could not be stored"
+    ),
+    "aiflow_stream_faults_total": _counter(
+        "frames that failed", "reason", of="device", alarm="frames could not be used"
+    ),
     "aiflow_local_captions_total": _counter("captions of the device's own", "why", of="device"),
     "aiflow_refine_orders_total": _counter("orders of the edge node", "answer", of="device"),
     "aiflow_orders_dropped_total": _counter("orders beyond the most that wait", of="device"),
     "aiflow_published_total": _counter("payloads given to the broker", "kind", of="device"),
     "aiflow_published_bytes_total": _counter("bytes of those payloads", "kind", of="device"),
-    "aiflow_camera_reconnects_total": _counter("cameras opened anew", of="device"),
-    "aiflow_camera_stalls_total": _counter("cameras that gave nothing for too long", of="device"),
-    "aiflow_camera_deaths_total": _counter("processes of cameras that died", of="device"),
-    "aiflow_camera_frozen_total": _counter("views that stayed the same to the bit", of="device"),
+    "aiflow_camera_reconnects_total": _counter(
+        "cameras opened anew", of="device", alarm="a camera had to be opened again"
+    ),
+    "aiflow_camera_stalls_total": _counter(
+        "cameras that gave nothing for too long",
+        of="device",
+        alarm="a camera delivered nothing for a while",
+    ),
+    "aiflow_camera_bad_frames_total": _counter(
+        "frames of cameras that could not be decoded, and were skipped", of="device"
+    ),
+    "aiflow_camera_deaths_total": _counter(
+        "processes of cameras that died", of="device", alarm="the process of a camera died"
+    ),
+    "aiflow_camera_frozen_total": _counter(
+        "views that stayed the same to the bit",
+        of="device",
+        alarm="a camera's view stayed the same to the bit",
+    ),
     # The edge node.
     "aiflow_received_total": _counter("payloads that came", of="edge"),
     "aiflow_received_bytes_total": _counter("bytes of those payloads", of="edge"),
-    "aiflow_payload_errors_total": _counter("payloads that were refused", "reason", of="edge"),
+    "aiflow_payload_errors_total": _counter(
+        "payloads that were refused", "reason", of="edge", alarm="payloads were refused"
+    ),
     "aiflow_duplicates_total": _counter("frames that came again", "reason", of="edge"),
     "aiflow_dropped_total": _counter(
-        "frames without room to wait; their devices send them again", "reason", of="edge"
+        "frames without room to wait; their devices send them again",
+        "reason",
+        of="edge",
+        alarm="frames had no room to wait; their devices send them again",
     ),
     "aiflow_decoded_total": _counter("frames captioned by the decoder", of="edge"),
     "aiflow_batches_total": _counter("runs of the decoder", of="edge cloud"),
@@ -109,17 +148,23 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "aiflow_caption_latency_seconds": Metric(
         "histogram", "from capture to publishing, by both clocks", ("tier",), ("edge",)
     ),
-    "aiflow_publish_errors_total": _counter("captions it did not accept", "reason", of="edge"),
+    "aiflow_publish_errors_total": _counter(
+        "captions it did not accept", "reason", of="edge", alarm="captions were not published"
+    ),
     "aiflow_triggers_total": _counter("events of triggers accepted", "trigger", of="edge"),
     "aiflow_receipts_total": _counter("receipts sent to devices", of="edge"),
     "aiflow_key_frames_asked_total": _counter("orders for a key frame", of="edge"),
-    "aiflow_storage_errors_total": _counter("ledger not written", "reason", of="edge"),
+    "aiflow_storage_errors_total": _counter(
+        "ledger not written", "reason", of="edge", alarm="the ledger could not be written"
+    ),
     "aiflow_escalations_total": _counter(
         "frames that the cloud was asked about", "reason", of="edge"
     ),
     "aiflow_escalations_repeated_total": _counter("of them asked a second time", of="edge"),
     "aiflow_escalation_replies_total": _counter("what came of asking", "outcome", of="edge"),
-    "aiflow_escalation_faults_total": _counter("why nothing came of it", "reason", of="edge"),
+    "aiflow_escalation_faults_total": _counter(
+        "why nothing came of it", "reason", of="edge", alarm="the cloud could not be asked"
+    ),
     "aiflow_dashboard_dropped_total": _counter("events that a page was too slow for", of="edge"),
     "aiflow_waiting": _gauge("frames or requests that wait for the decoder", of="edge cloud"),
     "aiflow_in_hand": _gauge("frames taken and not yet captioned", of="edge"),
@@ -127,6 +172,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     "aiflow_streams_usable": _gauge("of them with our bundle", of="edge"),
     "aiflow_escalations_pending": _gauge("questions to the cloud without an answer", of="edge"),
     "aiflow_cloud_rest_seconds": _gauge("for how long the cloud is left alone", of="edge"),
+    "aiflow_delay_seconds": _gauge("from a frame's arrival to its caption, of late", of="edge"),
     # The cloud worker.
     "aiflow_requests_total": _counter("requests that came", of="cloud"),
     "aiflow_request_errors_total": _counter("requests without a caption", "reason", of="cloud"),

@@ -66,10 +66,15 @@ class Encoder:
             )
         return encoder
 
+    def fitted(self, image: Image) -> Image:
+        """The image in the size of the model's input; encoding it gives the same."""
+        if image.shape[1::-1] == self._size:
+            return image
+        return cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
     def encode(self, image: Image) -> Encoding:
         """`image` is uint8 (H, W, 3) BGR of any size."""
-        if image.shape[1::-1] != self._size:
-            image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        image = self.fitted(image)
         with self._turn:
             (latent,) = self._model.run(np.ascontiguousarray(image[None]))
         # (1, K, D), or a plain vector of as many values.

@@ -11,6 +11,7 @@ import itertools
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -131,6 +132,10 @@ class Faults:
             silent = self._silent.pop(reason, 0)
         more = f" ({silent} more since the last such line)" if silent else ""
         self._log.log(level, "%s: %s%s", reason, what, more)
+
+    def bug(self, error: Exception) -> None:
+        """Count a fault of ours; its line has the traceback, so that it can be mended."""
+        self.record("bug", "".join(traceback.format_exception(error)).rstrip(), logging.ERROR)
 
 
 def _written(name: str, labels: dict[str, str]) -> str:

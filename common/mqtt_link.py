@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, cast
 
 from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import MQTTErrorCode
@@ -48,7 +49,11 @@ class Reason:
 
     @classmethod
     def of(cls, code: ReasonCode) -> Reason:
-        return cls(int(code.value), str(code))
+        # Nearly all are, and paho looks for their words in tables.
+        return SUCCESS if code.value == 0 else cls(int(code.value), str(code))
+
+
+SUCCESS: Final = Reason(0, "Success")
 
 
 OnAccepted = Callable[[Reason | None], None]
@@ -224,13 +229,36 @@ def _size(message: Outgoing) -> int:
 
 
 def _properties(message: Outgoing, alias: int | None) -> PahoProperties:
-    properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if message.expiry_s is not None:
-        properties.MessageExpiryInterval = message.expiry_s
+    if message.response_topic is None and message.correlation is None:
+        return _usual_properties(message.expiry_s, alias)
+    properties = _new_properties(message.expiry_s, alias)
     if message.response_topic is not None:
         properties.ResponseTopic = message.response_topic
     if message.correlation is not None:
         properties.CorrelationData = message.correlation
+    return properties
+
+
+class _Packed:
+    """Properties that are packed already: all that paho asks of those of a PUBLISH."""
+
+    def __init__(self, properties: PahoProperties) -> None:
+        self._packed: bytes = properties.pack()  # type: ignore[no-untyped-call]
+
+    def pack(self) -> bytes:
+        return self._packed
+
+
+@lru_cache(maxsize=256)
+def _usual_properties(expiry_s: int | None, alias: int | None) -> PahoProperties:
+    """Shared by messages, since paho takes a hundred steps to pack some bytes."""
+    return cast("PahoProperties", _Packed(_new_properties(expiry_s, alias)))
+
+
+def _new_properties(expiry_s: int | None, alias: int | None) -> PahoProperties:
+    properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    if expiry_s is not None:
+        properties.MessageExpiryInterval = expiry_s
     if alias is not None:
         properties.TopicAlias = alias
     return properties

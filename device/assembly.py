@@ -1,14 +1,14 @@
 """How a camera's parts are put together. Opens no camera and starts no thread.
 
-stream ─> shelf ─> outbox ─> sender ─> voice ─> session
-   └──────── budget ────────────┘
+capture ─> pipeline ─> uplink ─> outbox, topics ─> session
+              └─ budget ─┘
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,33 +17,28 @@ from typing import Literal
 
 from aiflow import __version__
 from aiflow.common.bundle import Bundle
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import ConfigError, StorageError
 from aiflow.common.messages import Descriptor
 from aiflow.common.metrics import Counters
 from aiflow.common.mqtt import Session
 from aiflow.common.topics import Topics
-from aiflow.common.wire import Context, Why
 from aiflow.device.budget import Budget
 from aiflow.device.camera import Source
+from aiflow.device.camera_topics import CameraTopics
+from aiflow.device.camera_unit import CameraUnit
 from aiflow.device.capture import Limits, Process
+from aiflow.device.compress import Compressor
 from aiflow.device.config import CameraConfig, DeviceConfig, read_key
-from aiflow.device.courier import Courier
+from aiflow.device.edge_health import EdgeHealth
 from aiflow.device.gate import Gate
-from aiflow.device.herald import Herald
-from aiflow.device.local import TIER, Fallback, Nano
-from aiflow.device.outbox import Entry, Outbox
+from aiflow.device.local_caption import TIER, LocalCaptions, Nano
+from aiflow.device.outbox import Outbox
+from aiflow.device.pipeline import Coding, Fallback, Pipeline
 from aiflow.device.pixels import Pixels
-from aiflow.device.predictor import Predictor
-from aiflow.device.reach import Patience, Reach
-from aiflow.device.sender import Publishes, Sender, Tells
-from aiflow.device.shelf import Shelf
 from aiflow.device.snapshots import Snapshots
 from aiflow.device.stages import Stages
-from aiflow.device.stream import Coding, Encodes, Stream
-from aiflow.device.unit import CameraUnit
-from aiflow.device.voice import Voice
-
-log = logging.getLogger(__name__)
+from aiflow.device.uplink import Sending, Uplink
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +46,38 @@ class Parts:
     """One camera: what takes its frames in, what sends them, and what they may cost."""
 
     unit: CameraUnit
-    sender: Sender
+    uplink: Uplink
     budget: Budget
-    reach: Reach
 
 
 class Assembly:
     """What all cameras of a device have in common."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         config: DeviceConfig,
         bundle: Bundle,
-        encoder: Encodes,
+        encoder: Encoder,
+        *,
         outbox: Outbox,
         session: Session,
-        courier: Courier,
+        health: EdgeHealth,
+        work: threading.Event,
         counters: Counters,
     ) -> None:
         """Raises ConfigError when the configuration does not fit bundle or files."""
-        self._courier = courier
         self._config = config
         self._bundle = bundle
         self._encoder = encoder
         self._outbox = outbox
         self._session = session
+        self._health = health
+        self._work = work
         self._counters = counters
         self._topics = Topics(config.broker.prefix)
         self._key = read_key(config.key_file)
         self._layers = _layers(config.layers, bundle)
-        self._nano = _nano(config, bundle)
+        self._fallback = _fallback(config, bundle, health)
         self._pixels = _pixels(config)
 
     def camera(
@@ -90,68 +87,80 @@ class Assembly:
         on_storage_fault: Callable[[StorageError], None],
     ) -> Parts:
         """Go on with the camera's session or begin one. Raises StorageError, ConfigError."""
-        name, sending, courier = camera.name, self._config.sending, self._courier
-        on_told = partial(courier.published, name)
-        state = self._outbox.begin(name, self._identity(), time.time_ns() // 1_000_000)
-        context = Context(self._config.device, name, state.epoch_ms, self._key)
-        voice = self._voice(camera, state.epoch_ms)
-        if state.descriptor is not None:
-            log.info("camera %s: %d frames wait in the outbox", name, state.waiting)
-            voice.say_descriptor(state.descriptor)
+        config, stages = self._config, Stages()
+        topics = CameraTopics(
+            self._session,
+            self._topics,
+            config.device,
+            camera.name,
+            counters=self._counters,
+            expiry_s=config.sending.expiry_s,
+            allow_images=config.allow_images,
+        )
         budget = Budget(
             camera.budget_bytes_s,
             layers=self._layers,
-            symbols=self._config.gate.symbols,
+            symbols=config.gate.symbols,
             now=time.monotonic(),
         )
-        shelf = Shelf(self._outbox, name, courier.wake)
-        patience = Patience(
-            **self._config.fallback.model_dump(include={"offline_s", "silence_s", "return_s"})
+        coding = Coding(
+            self._bundle.tables,
+            self._bundle.tag,
+            config.device,
+            camera.name,
+            self._key,
+            camera.budget_bytes_frame,
         )
-        reach = Reach(name, patience)
-        stream = self._stream(camera, context, budget, shelf, reach)
+        uplink = self._uplink(coding, topics, budget, stages)
+        pipeline = Pipeline(
+            Gate(**config.gate.model_dump(exclude={"symbols"})),
+            budget,
+            self._encoder,
+            coding,
+            uplink=uplink,
+            stages=stages,
+            counters=self._counters,
+            fallback=self._fallback,
+            pixels=self._pixels,
+        )
         unit = CameraUnit(
-            name,
+            camera.name,
             partial(launch, camera),
-            stream,
-            voice,
-            snapshots=_snapshots(camera, voice, allowed=self._config.allow_images),
+            pipeline,
+            topics,
+            lambda width, height: self._descriptor(camera, uplink.epoch_ms, width, height),
+            snapshots=_snapshots(camera, topics, allowed=config.allow_images),
             limits=_limits(camera),
             counters=self._counters,
             on_storage_fault=on_storage_fault,
         )
-        sender = Sender(
-            shelf,
-            _paid(voice, budget, courier, stream.stages),
-            Predictor(self._bundle.tables, context, key_every_s=sending.key_every_s),
-            tell=_told(
-                Herald(self._session, self._topics, context, self._bundle.id, on_told), budget
+        return Parts(unit, uplink, budget)
+
+    def _uplink(
+        self, coding: Coding, topics: CameraTopics, budget: Budget, stages: Stages
+    ) -> Uplink:
+        sending = self._config.sending
+
+        def compressor(epoch_ms: int) -> Compressor:
+            context = coding.context(epoch_ms)
+            return Compressor(
+                coding.tables, coding.bundle_tag, context, key_every_s=sending.key_every_s
+            )
+
+        return Uplink(
+            coding.camera,
+            self._identity(),
+            outbox=self._outbox,
+            topics=topics,
+            local=LocalCaptions(
+                self._session, self._topics, coding.device, coding.camera, self._bundle.id
             ),
-            window=sending.window,
-            resend_after_s=sending.resend_after_s,
-            resend_max_s=sending.resend_max_s,
-        )
-        return Parts(unit, sender, budget, reach)
-
-    def _stream(
-        self, camera: CameraConfig, context: Context, budget: Budget, shelf: Shelf, reach: Reach
-    ) -> Stream:
-        fallback = _fallback(self._config.mode, self._nano, reach, self._courier.captioned)
-        tables, tag = self._bundle.tables, self._bundle.tag
-        coding = Coding(tables, tag, context, camera.budget_bytes_frame, fallback, self._pixels)
-        gate = Gate(**self._config.gate.model_dump(exclude={"symbols"}))
-        return Stream(gate, budget, self._encoder, coding, shelf, self._counters)
-
-    def _voice(self, camera: CameraConfig, epoch_ms: int) -> Voice:
-        return Voice(
-            self._session,
-            self._topics,
-            self._config.device,
-            camera.name,
-            counters=self._counters,
-            expiry_s=self._config.sending.expiry_s,
-            allow_images=self._config.allow_images,
-            describe=partial(self._descriptor, camera, epoch_ms),
+            health=self._health,
+            budget=budget,
+            stages=stages,
+            sending=Sending(sending.window, sending.resend_after_s, sending.resend_max_s),
+            compressor=compressor,
+            work=self._work,
         )
 
     def _identity(self) -> str:
@@ -163,9 +172,7 @@ class Assembly:
             return identity
         return f"{identity} {hashlib.sha256(b'aiflow key ' + self._key).hexdigest()[:16]}"
 
-    def _descriptor(
-        self, camera: CameraConfig, epoch_ms: int, width: int, height: int
-    ) -> Descriptor:
+    def _descriptor(self, camera: CameraConfig, epoch_ms: int, width: int, height: int) -> bytes:
         bundle = self._bundle
         return Descriptor(
             device=self._config.device,
@@ -183,7 +190,7 @@ class Assembly:
             mode=self._config.mode,
             synthetic=Source.parse(camera.uri).origin == "synthetic",
             software=software(),
-        )
+        ).to_json()
 
 
 def software() -> str:
@@ -200,43 +207,6 @@ def _limits(camera: CameraConfig) -> Limits:
     )
 
 
-def _paid(voice: Voice, budget: Budget, courier: Courier, stages: Stages) -> Publishes:
-    """Publishing at the budget's cost, timed; some frames measure the line."""
-    line = courier.line
-
-    def publish(payload: bytes, *, first: bool, ask_broker: bool) -> bool:
-        now = time.monotonic()
-        with stages.measure("publish"):
-            if line is None or not first or not line.wants(now):
-                size = voice.embedding(payload, ask_broker=ask_broker)
-            else:
-                answered = partial(courier.answered, line.ask(now))
-                size = voice.embedding(payload, ask_broker=ask_broker, on_accepted=answered)
-                if size == 0:
-                    line.lost()
-        if size == 0:
-            return False
-        if first:
-            budget.sent(size)
-        else:
-            budget.spend(size)
-        return True
-
-    return publish
-
-
-def _told(herald: Herald, budget: Budget) -> Tells:
-    """Publishing captions at the budget's cost."""
-
-    def tell(entry: Entry) -> bool | None:
-        size = herald.tell(entry)
-        if size:
-            budget.sent(size)
-        return None if size is None else size > 0
-
-    return tell
-
-
 def _layers(wanted: int | None, bundle: Bundle) -> int:
     """How many layers of each frame are sent at once."""
     there = len(bundle.layers)
@@ -246,10 +216,12 @@ def _layers(wanted: int | None, bundle: Bundle) -> int:
     return wanted or there
 
 
-def _nano(config: DeviceConfig, bundle: Bundle) -> Nano | None:
-    """The decoder for captions of the device's own, where the bundle has one."""
+def _fallback(config: DeviceConfig, bundle: Bundle, health: EdgeHealth) -> Fallback | None:
+    """Captions of the device's own, where the mode wants them and the bundle can."""
+    if config.mode not in {"auto", "device"}:
+        return None
     if TIER in bundle.manifest.decoders:
-        return Nano(bundle, config.threads)
+        return Fallback(Nano(bundle, config.threads), health, always=config.mode == "device")
     if config.mode == "device":
         name = bundle.manifest.name
         raise ConfigError(f"mode = device, but bundle {name} has no decoder {TIER}; use split")
@@ -262,18 +234,10 @@ def _pixels(config: DeviceConfig) -> Pixels | None:
     return Pixels(allowed=config.allow_images, what="mode = image", **config.image.model_dump())
 
 
-def _snapshots(camera: CameraConfig, voice: Voice, *, allowed: bool) -> Snapshots | None:
+def _snapshots(camera: CameraConfig, topics: CameraTopics, *, allowed: bool) -> Snapshots | None:
     if camera.snapshot_every_s is None:
         return None
-    return Snapshots(camera.name, camera.snapshot_every_s, voice.snapshot, allowed=allowed)
-
-
-def _fallback(
-    mode: str, nano: Nano | None, reach: Reach, took: Callable[[float], None]
-) -> Fallback | None:
-    if nano is None or mode in {"split", "cascade", "image"}:
-        return None
-    return Fallback(nano, lambda: Why.ASKED if mode == "device" else reach.why, took)
+    return Snapshots(camera.name, camera.snapshot_every_s, topics.snapshot, allowed=allowed)
 
 
 def _authentication(key: bytes | None) -> Literal["crc16", "blake2s-64"]:

@@ -1,11 +1,12 @@
 """Keeps one camera running: starts its process, takes its frames, starts it again when it fails.
 
-    watching thread:  wait for ON ─> process ─> frames ─────> deliver
+    camera's thread:  wait for ON ─> process ─> freshest frame ─> deliver
                         ^              │ fails, dies, hangs: ended, and after a pause started anew
                         └── OFF, end ──┘
 
-Whatever a driver does, this thread waits for no longer than it says itself: for a message, the bell
-or a deadline, and for the kernel to end a process `KILL_S` at most.
+Whatever a driver does, this thread waits for no longer than it says itself: to be woken, for a
+message or a deadline, and for the kernel to end a process `KILL_S` at most. A frame that has become
+old while the one before was worked on is left out, and counted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -20,12 +22,12 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from aiflow.common.errors import AiflowError, CameraError
-from aiflow.common.metrics import Counters
+from aiflow.common.metrics import Counters, Faults
 from aiflow.common.watchdog import Pulse
-from aiflow.device.bell import Bell
 from aiflow.device.camera import Frame
 from aiflow.device.camera.exchange import Alive, Ended, Failed, Message, Shot
 from aiflow.device.frozen import FrozenView
+from aiflow.device.wakeup import WakeUp
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,7 @@ class Limits:
 
 
 class Capture:
-    """One camera. `deliver` and `on_status` are called on the watching thread."""
+    """One camera. `deliver`, `on_status` and `on_turn` are called on its thread."""
 
     def __init__(
         self,
@@ -76,27 +78,33 @@ class Capture:
         launch: Callable[[], Process],
         deliver: Callable[[Frame], None],
         on_status: Callable[[Status], None],
+        on_turn: Callable[[], None] | None = None,
         *,
         limits: Limits,
         counters: Counters,
     ) -> None:
-        """`launch` starts a process that opens the camera."""
+        """`launch` starts a process that opens the camera; `on_turn` is called after each wait."""
         self._name = name
         self._launch = launch
         self._deliver = deliver
         self._on_status = on_status
+        self._on_turn = on_turn
         self._limits = limits
         self._counters = counters
         self._view = FrozenView(limits.frozen_s)
-        self._bell = Bell()
+        self._woken = WakeUp()
         self._wanted: object | None = None  # another object each time that it is switched on
         self._closed = False
         self._left: Process | None = None  # killed, but the kernel does not let it end
         self._fault = ""
         self._delivered = False  # by the process of now
         self._bad = BadFrames(name, counters)
+        self._faults = Faults(counters, "aiflow_stream_faults_total", log)
+        self.captured = 0
+        self.replaced = 0
+        """By a fresher one, before anybody looked at it."""
         self.pulse = Pulse()
-        self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
 
     @property
     def frozen(self) -> bool:
@@ -113,19 +121,23 @@ class Capture:
             self._wanted = None
         elif self._wanted is None:
             self._wanted = object()
-        self._bell.ring()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the thread take a turn."""
+        self._woken.wake()
 
     def ask(self) -> None:
-        """Want a turn of the watching thread."""
+        """Want a sign of life of the thread."""
         self.pulse.ask()
-        self._bell.ring()
+        self.wake()
 
     def close(self) -> None:
         """Let process and thread end, for good; waits for neither."""
         self._closed = True
         self.switch(on=False)
         if self._thread.ident is None:  # it was never started
-            self._bell.close()
+            self._woken.close()
 
     def join(self, timeout_s: float) -> bool:
         """After `close`: wait for the thread, and False if it does not end."""
@@ -138,12 +150,11 @@ class Capture:
         while not self._closed:
             wanted = self._wanted
             if wanted is None or wanted is done:
-                self._bell.wait()
-                self.pulse.beat()
+                self._wait(math.inf)
             else:
                 self._keep_open(wanted)
                 done = wanted
-        self._bell.close()
+        self._woken.close()
 
     def _keep_open(self, wanted: object) -> None:
         """Until the camera is switched off or comes to its end."""
@@ -158,9 +169,8 @@ class Capture:
                     return
             except AiflowError as error:
                 self._failed(str(error))
-            except Exception:
-                # The outermost loop of this thread: a bug costs one process of the camera.
-                log.exception("camera %s failed by a fault of ours", self._name)
+            except Exception as error:  # noqa: BLE001 - outermost loop: it costs one process
+                self._faults.bug(error)
                 self._on_status("offline")
             steady = self._delivered or time.monotonic() - began >= STEADY_S
             pauses = 1 if steady else pauses + 1
@@ -189,34 +199,57 @@ class Capture:
         deadline = time.monotonic() + OPEN_S
         self._bad.begin()
         while self._wanted is wanted:
-            heard = self._bell.wait(deadline - time.monotonic(), process.fileno())
-            self.pulse.beat()
+            heard = self._wait(deadline - time.monotonic(), process)
             if not heard:
                 if time.monotonic() >= deadline:
                     self._counters.add("aiflow_camera_stalls_total")
                     raise CameraError("it hangs, neither giving a frame nor failing")
                 continue
-            message = process.hear()
+            frame, message = self._freshest(process)
+            if frame is not None:
+                if not self._delivered:
+                    self._delivered = True
+                    self._fault = ""
+                    self._on_status("online")
+                self._deliver(frame)
             if message is None:
                 return "died"
             if isinstance(message, Failed):
                 raise CameraError(message.fault)
             if isinstance(message, Ended):
                 return "ended"
-            silent_at = time.monotonic() + self._limits.stall_s
             if isinstance(message, Alive):
                 self._bad.take(message.bad)
-                deadline = max(deadline, silent_at)
-                continue
-            deadline = silent_at
-            if isinstance(message, Shot):
-                self._deliver(process.frame(message))
-                if not self._delivered:
-                    self._delivered = True
-                    self._fault = ""
-                    self._on_status("online")
-                self._look(message)
+            opening = isinstance(message, Alive) and not self._delivered
+            silent_at = time.monotonic() + self._limits.stall_s
+            deadline = max(deadline, silent_at) if opening else silent_at
         return "off"
+
+    def _freshest(self, process: Process) -> tuple[Frame | None, Message | None]:
+        """The latest frame of those that have come, and the latest message.
+
+        Raises CameraError for what makes no sense, and when the view has frozen for too long.
+        """
+        more = select.poll()
+        more.register(process.fileno(), select.POLLIN)
+        frame: Frame | None = None
+        try:
+            while True:
+                message = process.hear()
+                if not isinstance(message, Shot):
+                    return frame, message
+                self.captured += 1
+                if frame is not None:
+                    self.replaced += 1
+                    frame.release()
+                frame = process.frame(message)
+                self._look(message)
+                if not more.poll(0):
+                    return frame, message
+        except BaseException:
+            if frame is not None:
+                frame.release()
+            raise
 
     def _look(self, shot: Shot) -> None:
         """Raises CameraError when the camera is to be opened anew, as its view has frozen."""
@@ -241,8 +274,15 @@ class Capture:
         """Unless the camera is switched meanwhile."""
         until = time.monotonic() + pause_s
         while self._wanted is wanted and (left_s := until - time.monotonic()) > 0:
-            self._bell.wait(left_s)
-            self.pulse.beat()
+            self._wait(left_s)
+
+    def _wait(self, timeout_s: float, process: Process | None = None) -> bool:
+        """Until woken, or the time is over, or the process has said something; whether it has."""
+        heard = self._woken.wait(timeout_s, None if process is None else process.fileno())
+        self.pulse.beat()
+        if self._on_turn is not None:
+            self._on_turn()
+        return heard
 
 
 class BadFrames:

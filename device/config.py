@@ -195,7 +195,10 @@ class DeviceConfig(Section):
 
     device: str = Field(description="name of this device, in its topics")
     broker: Broker = Field(default=Broker(), description="the MQTT broker")
-    bundle: str = Field(default="street", min_length=1, description="built-in name, or a path")
+    bundle: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None,
+        description="built-in name, or a path; unset, `photo`, or `street` if no camera is real",
+    )
     runtime: Literal["onnx", "litert"] = Field(default="onnx", description="inference runtime")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
         default=1, description="processor threads for the encoder"
@@ -238,6 +241,12 @@ class DeviceConfig(Section):
     stats_every_s: Annotated[float, Field(ge=1)] = Field(
         default=60.0, description="seconds between two messages of statistics"
     )
+
+    @property
+    def bundle_name(self) -> str:
+        """The bundle that is named; else that of real pictures, or of the drawn street."""
+        drawn = all(Source.parse(camera.uri).origin == "synthetic" for camera in self.camera)
+        return self.bundle or ("street" if drawn else "photo")
 
     @field_validator("device")
     @classmethod

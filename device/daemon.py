@@ -1,13 +1,13 @@
-"""The device, put together: cameras, outbox, courier and one MQTT session. Knows no signals.
+"""The device, put together: cameras, send loop and one MQTT session. Knows no signals.
 
-capture, stream   two threads per camera
-courier           outbox -> broker
-network           orders, receipts, edge nodes
+camera         one thread each: capture -> pipeline -> uplink -> broker
+send loop      outbox -> broker, what could not go at once
+network        orders, receipts, edge nodes
 """
 
 from __future__ import annotations
 
-import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from aiflow.common.bundle import Bundle
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import AiflowError, StorageError
 from aiflow.common.exposition import Reading
 from aiflow.common.messages import DeviceStats
@@ -23,17 +24,14 @@ from aiflow.common.mqtt import Properties, Session, Will, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import KeyFrameOrder, unpack_receipt, unpack_refine_order
 from aiflow.device.assembly import Assembly, software
+from aiflow.device.camera_unit import CameraUnit
 from aiflow.device.capture import Process
 from aiflow.device.config import CameraConfig, DeviceConfig
-from aiflow.device.courier import Courier
 from aiflow.device.discovery import Discovery
+from aiflow.device.edge_health import EdgeHealth, Limits
 from aiflow.device.launch import launch
-from aiflow.device.line import Line
 from aiflow.device.outbox import Outbox
-from aiflow.device.stream import Encodes
-from aiflow.device.unit import CameraUnit
-
-log = logging.getLogger(__name__)
+from aiflow.device.send_loop import SendLoop
 
 MAX_QUEUED: Final = 512
 CLOSE_S: Final = 1.0
@@ -47,7 +45,7 @@ class Device:
         self,
         config: DeviceConfig,
         bundle: Bundle,
-        encoder: Encodes,
+        encoder: Encoder,
         outbox: Outbox,
         counters: Counters,
         on_fatal: Callable[[AiflowError], None],
@@ -67,42 +65,44 @@ class Device:
         self._began = time.monotonic()
         self.hangs = False
         """After `stop`: a thread of a camera could not be ended."""
-        fallback = config.fallback
-        line = (
-            Line(unanswered_s=fallback.unanswered_s, deadline_s=fallback.deadline_s)
-            if config.mode == "auto"
-            else None
+        self._health = EdgeHealth(
+            [camera.name for camera in config.camera],
+            Limits(**config.fallback.model_dump()),
+            measures=config.mode == "auto",
+            now=self._began,
         )
-        self._courier = courier = Courier(counters, self._on_storage_fault, line)
         self._session = Session(
             config.broker,
             f"{config.broker.prefix}-device-{config.device}",
             will=Will(self._topics.available(config.device), b"offline"),
-            on_connect=courier.connected,
-            on_disconnect=courier.disconnected,
+            on_connect=self._on_connect,
+            on_disconnect=self._on_disconnect,
             max_queued=MAX_QUEUED,
             counters=counters,
         )
-        assembly = Assembly(config, bundle, encoder, outbox, self._session, courier, counters)
+        work = threading.Event()
+        assembly = Assembly(
+            config,
+            bundle,
+            encoder,
+            outbox=outbox,
+            session=self._session,
+            health=self._health,
+            work=work,
+            counters=counters,
+        )
         self._cameras = {
             camera.name: assembly.camera(camera, launch, self._on_storage_fault)
             for camera in config.camera
         }
-        for name, parts in self._cameras.items():
-            courier.add(name, parts.sender, parts.reach)
-        told = config.home_assistant
-        self._discovery = None
-        if told.enabled is not None:
-            self._discovery = Discovery(
-                self._session,
-                self._topics,
-                config.device,
-                self._cameras,
-                prefix=told.prefix,
-                wanted=told.enabled,
-                max_interval_s=config.gate.max_interval_s,
-                pictured=[one.name for one in config.camera if one.snapshot_every_s is not None],
-            )
+        self._send_loop = SendLoop(
+            {name: parts.uplink for name, parts in self._cameras.items()},
+            self._health,
+            work,
+            counters,
+            self._on_storage_fault,
+        )
+        self._discovery = self._announced()
 
     def __enter__(self) -> Self:
         self.start()
@@ -127,7 +127,7 @@ class Device:
             session.subscribe(topics.enabled_set(device, name), 1, partial(_on_enable, parts.unit))
         if self._discovery is not None:
             self._discovery.start()
-        self._courier.start()
+        self._send_loop.start()
         session.start()
         for camera in self._config.camera:
             self._cameras[camera.name].unit.start(enabled=camera.enabled)
@@ -140,7 +140,7 @@ class Device:
         deadline = time.monotonic() + CLOSE_S
         ended = [unit.join(max(0.0, deadline - time.monotonic())) for unit in units]
         self.hangs = not all(ended)
-        self._courier.stop()
+        self._send_loop.stop()
         if self._discovery is not None:
             self._discovery.stop()
         self._session.announce(self._topics.available(self._config.device), b"offline")
@@ -162,10 +162,10 @@ class Device:
                 "outbox_entries": self._outbox.entries,
                 "outbox_bytes": self._outbox.payload_bytes,
                 "connected": self._session.connected,
-                **(self._courier.line.stats() if self._courier.line is not None else {}),
+                **(self._health.stats() if self._config.mode == "auto" else {}),
             },
             cameras={
-                name: parts.unit.stats() | {"within_reach": parts.reach.why is None}
+                name: parts.unit.stats() | {"within_reach": self._within_reach(name)}
                 for name, parts in self._cameras.items()
             },
         )
@@ -176,15 +176,14 @@ class Device:
         yield Reading("aiflow_outbox_entries", self._outbox.entries)
         yield Reading("aiflow_outbox_bytes", self._outbox.payload_bytes)
         for name, parts in self._cameras.items():
-            within_reach = parts.reach.why is None
-            yield Reading("aiflow_camera_within_reach", within_reach, {"camera": name})
+            yield Reading("aiflow_camera_within_reach", self._within_reach(name), {"camera": name})
             yield from parts.unit.readings()
 
     # What the watchdog asks.
 
     def ask(self) -> None:
         """Want a turn of every thread. A camera is not asked: it has its own time."""
-        self._courier.ask()
+        self._send_loop.ask()
         for parts in self._cameras.values():
             parts.unit.ask()
 
@@ -194,9 +193,10 @@ class Device:
         A camera that fails or hangs is none of them: its process is ended and started again, and
         the service's restart could do no more. The thread that sees to that is one.
         """
-        silent = [name for parts in self._cameras.values() for name in parts.unit.silent]
-        if self._courier.pulse.silent:
-            silent.append("courier")
+        units = (parts.unit for parts in self._cameras.values())
+        silent = [f"camera {unit.name}" for unit in units if unit.silent]
+        if self._send_loop.pulse.silent:
+            silent.append("send loop")
         if self._session.stuck:
             silent.append("network")
         return silent
@@ -208,25 +208,54 @@ class Device:
         cameras = f"{online} of {len(self._cameras)} cameras online"
         return f"{cameras}; {broker}; {self._outbox.entries} frames wait"
 
-    # What the network thread hears: each only hands on.
+    def _within_reach(self, camera: str) -> bool:
+        return self._health.why(camera, time.monotonic()) is None
+
+    def _announced(self) -> Discovery | None:
+        """What tells Home Assistant of the cameras, if the owner has said whether it should."""
+        config, wanted = self._config, self._config.home_assistant
+        if wanted.enabled is None:
+            return None
+        return Discovery(
+            self._session,
+            self._topics,
+            config.device,
+            self._cameras,
+            prefix=wanted.prefix,
+            wanted=wanted.enabled,
+            max_interval_s=config.gate.max_interval_s,
+            pictured=[one.name for one in config.camera if one.snapshot_every_s is not None],
+        )
+
+    # What the network thread hears: each is short.
+
+    def _on_connect(self) -> None:
+        self._send_loop.connected()
+
+    def _on_disconnect(self) -> None:
+        self._send_loop.disconnected()
 
     def _on_edge(self, topic: str, payload: bytes, _properties: Properties) -> None:
         said = self._topics.parse_edge(topic)
         if said is not None:
-            self._courier.node(said[0], online=payload == b"online")
+            self._send_loop.node(said[0], online=payload == b"online")
 
     def _on_receipt(self, camera: str, topic: str, payload: bytes, _: Properties) -> None:
-        self._cameras[camera].budget.spend(publish_size(len(topic.encode()), len(payload)))
-        self._courier.receipt(camera, unpack_receipt(payload))
+        parts = self._cameras[camera]
+        parts.budget.spend(publish_size(len(topic.encode()), len(payload)))
+        receipt = unpack_receipt(payload)
+        self._health.delayed(receipt.delay_s)
+        parts.uplink.receipt(receipt.ranges)
 
     def _on_refine(self, camera: str, topic: str, payload: bytes, _: Properties) -> None:
-        self._cameras[camera].budget.spend(publish_size(len(topic.encode()), len(payload), qos=1))
+        parts = self._cameras[camera]
+        parts.budget.spend(publish_size(len(topic.encode()), len(payload), qos=1))
         order = unpack_refine_order(payload)
         if isinstance(order, KeyFrameOrder):
             self._counters.add("aiflow_refine_orders_total", answer="key")
-            self._courier.key_frames(camera)
+            parts.uplink.key_frames()
         else:
-            self._cameras[camera].unit.slot.order(order)
+            parts.unit.order(order)
 
     def _on_storage_fault(self, fault: StorageError) -> None:
         """A corrupt outbox stays corrupt; anything else, like a full disk, may pass."""

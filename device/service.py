@@ -41,7 +41,7 @@ def run(config: DeviceConfig, launches: Launches) -> None:
             signals.put(0)
 
         cv2.setNumThreads(1)  # a picture is small: more threads would only wait for each other
-        bundle = Bundle.open(config.bundle)
+        bundle = Bundle.open(config.bundle_name)
         encoder = Encoder.load(bundle, config.runtime, config.threads, config.provider)
         counters = Counters()
         with (
@@ -58,6 +58,7 @@ def run(config: DeviceConfig, launches: Launches) -> None:
                 "device %s encodes with bundle %s by %s on %s",
                 *(config.device, bundle.id[:12], config.runtime, config.provider),
             )
+            log.info("bundle %s: %s", bundle.manifest.name, bundle.manifest.license)
             _serve(device, config.stats_every_s, signals)
     log.info("device %s has stopped; %d frames wait in its outbox", config.device, outbox.entries)
     if not fatal.empty():

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class Stages:
@@ -15,12 +12,6 @@ class Stages:
         self._lock = threading.Lock()
         self._seconds: dict[str, list[float]] = {}  # count, sum, greatest
         self._totals: dict[str, tuple[int, float]] = {}
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        self.add(stage, time.perf_counter() - began)
 
     def add(self, stage: str, seconds: float) -> None:
         with self._lock:

@@ -1,12 +1,13 @@
 """Asking the cloud: one question for each caption that it shall better.
 
-    ask ─> pending ── reply ───────────────────────────────────> answered: the caption's update
-             │  └──── the worker fails, or the lease ends ─> asked once more ─> given up
-             └─────── nobody listens, refused, broker away ────────────────────> given up
+    ask ─> pending ─ reply ──────────────────────────────────────> answered: the caption's update
+           │ ↑ └───── the worker fails, or the lease ends
+           │ └── asked again, once ────┴─ or, the second time ───> given up
+           └───────── nobody listens, refused, broker away ──────> given up
 
-Given up, a caption stays the edge's, and the cloud is left alone for a while. A worker that takes
-a request and dies is noticed by nobody but the asker: hence the lease. Nothing here can delay or
-lose the edge's own caption, which is out before the cloud is asked.
+Given up, a caption stays the edge's, and the cloud rests: it is left alone for a while. A worker
+that takes a request and dies is noticed by nobody but the asker: hence the lease. Nothing here can
+delay or lose the edge's own caption, which is out before the cloud is asked.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from aiflow.common.codec import Tables
 from aiflow.common.errors import PayloadError
 from aiflow.common.mean import Mean
 from aiflow.common.messages import CloudReply
@@ -57,19 +57,15 @@ class Pool:
 
 @dataclass(slots=True, eq=False)
 class Question:
-    """One escalation on its way."""
+    """One request on its way."""
 
     frame: EmbeddingFrame
-    payloads: tuple[bytes, ...]
-    draft: tuple[int, ...]
-    """The edge's tokens."""
     stages: EdgeSeconds
     """Of the edge's own caption."""
+    request: bytes
     asked_at: float
     correlation: bytes = field(default_factory=lambda: secrets.token_bytes(CORRELATION_BYTES))
     attempt: int = 1
-    cloud_s: float = 0.0
-    """From the question to its answer."""
 
 
 class Escalations:
@@ -82,19 +78,17 @@ class Escalations:
         self,
         outlet: Outlet,
         pool: Pool,
-        tables: Tables,
         timers: Timers,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._outlet = outlet
         self._pool = pool
-        self._tables = tables
         self._timers = timers
         self._counters = counters
         self._faults = Faults(counters, "aiflow_escalation_faults_total", log)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards what follows
         self._pending: dict[bytes, Question] = {}
         self._asked: deque[float] = deque()
         self._failures = 0
@@ -117,11 +111,12 @@ class Escalations:
 
     def ask(self, frame: EmbeddingFrame, draft: tuple[int, ...], stages: EdgeSeconds) -> None:
         """Send the payloads that the device keeps of a frame, and the draft, to the pool."""
-        payloads, draft = _standing_alone(frame, self._tables), draft[:MAX_DRAFT_TOKENS]
-        question = Question(frame, payloads, draft, stages, self._clock())
+        request = self._request(frame, draft)
+        question = Question(frame, stages, request, self._clock())
         with self._lock:
             self._asked.append(question.asked_at)
             self._pending[question.correlation] = question
+            self._bytes.add(len(request))
         self._counters.add("aiflow_escalations_total", reason="confidence")
         self._send(question)
 
@@ -137,52 +132,51 @@ class Escalations:
             return None
         with self._lock:
             question = self._pending.get(correlation or b"")
-            if question is not None and answer.error is None:
-                del self._pending[question.correlation]
-                self._failures = 0
-                question.cloud_s = self._clock() - question.asked_at
-                self._seconds.add(question.cloud_s)
-                self._rest_until = float("-inf")
         if question is None:
             self._counters.add("aiflow_escalation_replies_total", outcome="late")
         elif answer.error is not None:
-            self._counters.add("aiflow_escalation_replies_total", outcome="error")
             self._faults.record("worker", f"{answer.worker} could not answer: {answer.error}")
-            self._again(question, question.attempt)
-        else:
+            self._failed(question, question.attempt, "error")
+        elif self._leaves(question):
+            cloud_s = self._clock() - question.asked_at
+            with self._lock:
+                self._failures, self._rest_until = 0, float("-inf")
+                self._seconds.add(cloud_s)
             self._counters.add("aiflow_escalation_replies_total", outcome="answered")
-            return question.frame, _update(question, answer)
+            return question.frame, _update(question, answer, cloud_s)
         return None
 
-    def _send(self, question: Question) -> None:
-        frame, lease_s = question.frame, self._pool.lease_s
-        request = Escalation(
-            device=frame.key.stream.device,
-            camera=frame.key.stream.camera,
-            epoch_ms=frame.key.stream.epoch_ms,
-            deadline_ms=round(lease_s * 1000),
-            payloads=question.payloads,
-            draft=question.draft,
-            trailer=frame.context.trailer_bytes,
+    def _request(self, frame: EmbeddingFrame, draft: tuple[int, ...]) -> bytes:
+        stream = frame.key.stream
+        return pack_escalation(
+            Escalation(
+                device=stream.device,
+                camera=stream.camera,
+                epoch_ms=stream.epoch_ms,
+                deadline_ms=round(self._pool.lease_s * 1000),
+                payloads=_standing_alone(frame),
+                draft=draft[:MAX_DRAFT_TOKENS],
+                trailer=frame.context.trailer_bytes,
+            )
         )
-        attempt = question.attempt
-        self._timers.after(lease_s, partial(self._lease_ended, question, attempt))
-        packed = pack_escalation(request)
-        with self._lock:
-            self._bytes.add(len(packed))
+
+    def _send(self, question: Question) -> None:
+        lease_s = self._pool.lease_s
+        ended = partial(self._failed, question, question.attempt, "lease_ended")
+        self._timers.after(lease_s, ended)
         sent = self._outlet.publish(
             self._pool.request_topic,
-            packed,
+            question.request,
             qos=1,
             expiry_s=math.ceil(lease_s),
             response_topic=self._pool.reply_topic,
             correlation=question.correlation,
-            on_accepted=partial(self._taken, question),
+            on_accepted=partial(self._acknowledged, question),
         )
         if not sent:
             self._give_up(question, "unsent", "the broker is away or its queue is full")
 
-    def _taken(self, question: Question, reason: Reason | None) -> None:
+    def _acknowledged(self, question: Question, reason: Reason | None) -> None:
         """The broker's word on a request. Without one the connection ended: the lease decides."""
         if reason is None:
             return
@@ -191,30 +185,24 @@ class Escalations:
         elif reason.refused:
             self._give_up(question, "refused", f"the broker refused the request: {reason}")
 
-    def _lease_ended(self, question: Question, attempt: int) -> None:
-        if self._is_pending(question, attempt):
-            self._counters.add("aiflow_escalation_replies_total", outcome="lease_ended")
-            self._again(question, attempt)
-
-    def _again(self, question: Question, attempt: int) -> None:
+    def _failed(self, question: Question, attempt: int, outcome: str) -> None:
         """Ask once more under the same correlation: whichever answer comes first counts."""
         with self._lock:
-            if not self._is_asked(question, attempt):
-                return
-            retry = attempt < ATTEMPTS
+            if question.correlation not in self._pending or question.attempt != attempt:
+                return  # it has left, or was asked again meanwhile
             question.attempt += 1
-        if retry:
+        self._counters.add("aiflow_escalation_replies_total", outcome=outcome)
+        if attempt < ATTEMPTS:
             self._counters.add("aiflow_escalations_repeated_total")
             self._send(question)
         else:
             self._give_up(question, "unanswered", f"no answer after {ATTEMPTS} requests")
 
     def _give_up(self, question: Question, reason: str, why: str) -> None:
-        """The caption stays as it is, and the cloud is left alone for a while."""
+        if not self._leaves(question):
+            return
+        now = self._clock()
         with self._lock:
-            if self._pending.pop(question.correlation, None) is None:
-                return
-            now = self._clock()
             # Questions that fail together are one failure of the cloud.
             if now >= self._rest_until:
                 self._rest_until = now + self._rest_s(reason)
@@ -227,15 +215,13 @@ class Escalations:
         self._failures += 1
         return min(REST_S[1], REST_S[0] * 2.0 ** min(self._failures - 1, 16))
 
-    def _is_pending(self, question: Question, attempt: int) -> bool:
+    def _leaves(self, question: Question) -> bool:
+        """Take a question out; False if it has left already."""
         with self._lock:
-            return self._is_asked(question, attempt)
-
-    def _is_asked(self, question: Question, attempt: int) -> bool:
-        return question.correlation in self._pending and question.attempt == attempt
+            return self._pending.pop(question.correlation, None) is not None
 
 
-def _update(question: Question, reply: CloudReply) -> CaptionContent:
+def _update(question: Question, reply: CloudReply, cloud_s: float) -> CaptionContent:
     """The cloud's caption, as the update of the one that is out."""
     return CaptionContent(
         text=reply.text,
@@ -243,17 +229,17 @@ def _update(question: Question, reply: CloudReply) -> CaptionContent:
         tier="cloud",
         mode="cascade",
         reason=f"the cloud kept {reply.accepted} of {reply.drafted} drafted tokens",
-        stages=EdgeSeconds(question.stages.queue, question.stages.decode, question.cloud_s),
+        stages=EdgeSeconds(question.stages.queue, question.stages.decode, cloud_s),
         update=True,
     )
 
 
-def _standing_alone(frame: EmbeddingFrame, tables: Tables) -> tuple[bytes, ...]:
+def _standing_alone(frame: EmbeddingFrame) -> tuple[bytes, ...]:
     """Payloads that yield a frame without any other: those that its device keeps of it.
 
     They are the original ones; only in the place of a delta is the key payload of the frame.
     """
     first, *refinements = frame.payloads
     if first[0] & 0x0F == Kind.DELTA:
-        first = key_payload(frame.header, frame.decoded.own, tables, frame.context)
+        first = key_payload(frame.header, frame.decoded.own, frame.coding.tables, frame.context)
     return (first, *refinements)

@@ -33,14 +33,11 @@ class DeviceRequests:
         self,
         outlet: Outlet,
         topics: Topics,
-        layers: tuple[int, ...],
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`layers` of the bundle: the number of tokens up to and including each."""
         self._outlet = outlet
         self._topics = topics
-        self._layers = layers
         self._counters = counters
         self._clock = clock
         self._minute: deque[float] = deque()
@@ -56,7 +53,7 @@ class DeviceRequests:
         layers = self._here(frame)
         # A picture has been encoded here whole; one that was late is no news to anybody.
         wanted = not (frame.refined or frame.pictured or frame.late or frame.key in self._asked)
-        missing = len(self._layers) - layers if wanted else 0
+        missing = len(frame.coding.tables.layers) - layers if wanted else 0
         return DeviceState(
             layers, missing, len(self._minute), self._bytes.known(), self._seconds.known()
         )
@@ -66,7 +63,7 @@ class DeviceRequests:
         device, camera, _ = frame.key.stream
         layers = self._here(frame)
         order = pack_refine_order(
-            RefineOrder(frame.key.sequence, layers, len(self._layers) - layers)
+            RefineOrder(frame.key.sequence, layers, len(frame.coding.tables.layers) - layers)
         )
         topic = self._topics.refine(device, camera)
         if not self._outlet.publish(topic, order, qos=1, expiry_s=EXPIRY_S):
@@ -95,4 +92,4 @@ class DeviceRequests:
 
     def _here(self, frame: EmbeddingFrame) -> int:
         """How many layers of a frame are at hand."""
-        return sum(tokens <= len(frame.decoded.symbols) for tokens in self._layers)
+        return sum(tokens <= len(frame.decoded.symbols) for tokens in frame.coding.tables.layers)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
-from aiflow.common.bundle import Bundle, BundleCoding
-from aiflow.common.captioner import Captioner, Request
+from aiflow.common.bundle import Bundle, BundleCoding, open_bundles
+from aiflow.common.captioner import warm_captioners
 from aiflow.common.encoder import Encoder
 from aiflow.edge.config import EdgeConfig, ledger_path, read_key
 from aiflow.edge.decoder import EdgeModel
@@ -24,11 +22,17 @@ from aiflow.edge.triggers import Triggers
 class Assets:
     """All of it; `device_keys` by the name of the device that must sign."""
 
-    coding: BundleCoding
+    codings: Sequence[BundleCoding]
+    """Of the node's bundles."""
     model: EdgeModel
     device_keys: Mapping[str, bytes]
     triggers: Triggers
     ledger: Ledger
+
+    @property
+    def bundle_ids(self) -> str:
+        """The beginnings of the bundles' ids, for people."""
+        return ", ".join(coding.bundle_id[:12] for coding in self.codings)
 
 
 @contextmanager
@@ -37,17 +41,18 @@ def opened(config: EdgeConfig) -> Iterator[Assets]:
 
     Raises BundleError, ConfigError and StorageError for what cannot be used.
     """
-    bundle = Bundle.open(config.bundle)
-    captions = Captioner(bundle, "edge", config.threads)
-    # The first run of a model is the slowest; better now than with somebody's first frame.
-    captions.caption([Request(np.zeros((bundle.tokens, bundle.dims), np.uint8))])
-    encoder = ImageEncoder(lambda: Encoder.load(bundle, threads=config.threads), bundle.tables)
-    triggers = Triggers(config.trigger, examples=read_examples(config, bundle.id))
+    bundles = {bundle.id: bundle for bundle in open_bundles(config.bundle)}
+    captions = warm_captioners(bundles.values(), "edge", config.threads)
+    encoder = ImageEncoder(
+        lambda bundle_id: Encoder.load(bundles[bundle_id], threads=config.threads)
+    )
+    judgements = {bundle_id: _judgement(config, bundle) for bundle_id, bundle in bundles.items()}
+    triggers = Triggers(config.trigger, examples=read_examples(config, bundles))
     keys = {device: read_key(device, path) for device, path in config.device_keys.items()}
     with Ledger(ledger_path(config)) as ledger:
         yield Assets(
-            BundleCoding(bundle.id, bundle.tag, bundle.tables),
-            EdgeModel(captions, encoder, _judgement(config, bundle)),
+            [BundleCoding.of(bundle) for bundle in bundles.values()],
+            EdgeModel(captions, encoder, judgements),
             keys,
             triggers,
             ledger,

@@ -126,7 +126,9 @@ class EdgeConfig(Section):
 
     node: str = Field(default="edge1", description="name of this node, in its topics")
     broker: Broker = Field(default=Broker(), description="the MQTT broker")
-    bundle: str = Field(default="street", min_length=1, description="built-in name, or a path")
+    bundle: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="built-in name, or a path; unset, all built-in bundles"
+    )
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
         default=1, description="processor threads for decoding"
     )

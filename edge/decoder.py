@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiflow.common.captioner import Draft, Request, WritesCaptions
@@ -33,7 +33,8 @@ class EdgeModel:
 
     captions: WritesCaptions
     image_encoder: ImageEncoder
-    judgement: Judgement
+    judgements: Mapping[str, Judgement]
+    """By the id of the bundle."""
 
 
 class Decoder:
@@ -50,7 +51,7 @@ class Decoder:
     ) -> None:
         self._captions = model.captions
         self._image_encoder = model.image_encoder
-        self._judgement = model.judgement
+        self._judgements = model.judgements
         self._publisher = publisher
         self._escalations = escalations
         self._requests = requests
@@ -67,7 +68,9 @@ class Decoder:
         """
         frames = [frame for one in batch if (frame := self._embedded(one)) is not None]
         began = time.monotonic()
-        drafts = self._captions.caption([Request(frame.decoded.symbols) for frame in frames])
+        drafts = self._captions.caption(
+            [Request(frame.decoded.symbols, bundle=frame.coding.bundle_id) for frame in frames]
+        )
         decode_s = time.monotonic() - began
         self._counters.add("aiflow_batches_total")
         self._counters.add("aiflow_decoded_total", len(frames))
@@ -91,13 +94,14 @@ class Decoder:
             return None
 
     def _decide(self, frame: EmbeddingFrame, confidence: float) -> Decision:
+        judgement = self._judgements[frame.coding.bundle_id]
         return decide(
             confidence,
             len(frame.payloads),
-            self._judgement.limits,
+            judgement.limits,
             self._escalations.state(),
             device=self._requests.state(frame),
-            repairs=self._judgement.repairs,
+            repairs=judgement.repairs,
             cloud_allowed=frame.cloud,
         )
 

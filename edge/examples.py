@@ -6,6 +6,7 @@ share of the longest distance there is. Frames of which fewer tokens came are co
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -68,10 +69,11 @@ def example_path(config: EdgeConfig, name: str) -> Path:
     return ledger_path(config).parent / f"trigger-{name}.json"
 
 
-def read_examples(config: EdgeConfig, bundle_id: str) -> dict[str, Example]:
+def read_examples(config: EdgeConfig, bundles: Collection[str]) -> dict[str, Example]:
     """All that triggers are to be like, by name.
 
-    Raises ConfigError, which names the trigger, for what is missing, damaged or of another bundle.
+    `bundles` are the ids of the node's. Raises ConfigError, which names the trigger, for what is
+    missing, damaged or of another bundle.
     """
     examples = {}
     for trigger in config.trigger:
@@ -89,7 +91,7 @@ def read_examples(config: EdgeConfig, bundle_id: str) -> dict[str, Example]:
             raise ConfigError(f"{where} cannot be read: {error.strerror}") from error
         except PayloadError as error:
             raise ConfigError(f"{where} is damaged: {error}") from error
-        if example.bundle != bundle_id:
+        if example.bundle not in bundles:
             raise ConfigError(f"{where} was learned with another bundle; learn it again")
         examples[trigger.like] = example
     return examples

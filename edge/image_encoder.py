@@ -15,7 +15,6 @@ from typing import Final
 import cv2
 import numpy as np
 
-from aiflow.common.codec import Tables
 from aiflow.common.encoder import Encoder, Image
 from aiflow.common.errors import PayloadMalformed
 from aiflow.common.symbols import Decoded, key_payload
@@ -28,25 +27,26 @@ _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 class ImageEncoder:
-    """Encodes pictures on the decoding thread; the encoder is loaded with the first of them."""
+    """Encodes pictures on the decoding thread; a bundle's encoder is loaded with its first one."""
 
-    def __init__(self, load: Callable[[], Encoder], tables: Tables) -> None:
+    def __init__(self, load: Callable[[str], Encoder]) -> None:
+        """`load` gets a bundle's id."""
         self._load = load
-        self._tables = tables
-        self._encoder: Encoder | None = None
+        self._encoders: dict[str, Encoder] = {}
 
     def encode(self, picture: PictureFrame) -> EmbeddingFrame:
         """Raises PayloadMalformed for what is no picture, and BundleError without an encoder."""
         image = decoded(picture.jpeg)
-        if self._encoder is None:
-            self._encoder = self._load()
-        symbols = self._encoder.encode(image).symbols
-        header = replace(picture.header, layers=len(self._tables.layers))
+        bundle_id, tables = picture.coding.bundle_id, picture.coding.tables
+        if bundle_id not in self._encoders:
+            self._encoders[bundle_id] = self._load(bundle_id)
+        symbols = self._encoders[bundle_id].encode(image).symbols
+        header = replace(picture.header, layers=len(tables.layers))
         return EmbeddingFrame(
             **picture.known(),
             decoded=Decoded(symbols, symbols),
             header=header,
-            payloads=(key_payload(header, symbols, self._tables, picture.context),),
+            payloads=(key_payload(header, symbols, tables, picture.context),),
             context=picture.context,
             pictured=True,
         )

@@ -10,41 +10,34 @@ and never a frame.
 
 from __future__ import annotations
 
-import logging
-import sqlite3
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from aiflow.common.errors import StorageError
-from aiflow.common.storage import complaint
+from aiflow.common.state_file import StateFile
 from aiflow.edge.ranges import Range, Ranges
 from aiflow.edge.received import FrameKey, StreamKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
-log = logging.getLogger(__name__)
-
-SCHEMA_VERSION: Final = 1
 LOCK_WAIT_S: Final = 2.0
 """How long a restarted node waits for its predecessor to let go of the file."""
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS captioned (
-    device TEXT NOT NULL,
-    camera TEXT NOT NULL,
-    epoch_ms INTEGER NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    PRIMARY KEY (device, camera, epoch_ms, first)
-) WITHOUT ROWID
-"""
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS captioned (
+        device TEXT NOT NULL,
+        camera TEXT NOT NULL,
+        epoch_ms INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        PRIMARY KEY (device, camera, epoch_ms, first)
+    ) WITHOUT ROWID
+    """,
+)
 _DELETE: Final = "DELETE FROM captioned WHERE device=? AND camera=? AND epoch_ms=? AND first=?"
 _INSERT: Final = "INSERT OR REPLACE INTO captioned VALUES (?, ?, ?, ?, ?)"
 _FORGET: Final = "DELETE FROM captioned WHERE device=? AND camera=? AND epoch_ms=?"
@@ -63,23 +56,22 @@ class Ledger:
         A corrupt file is put aside, with a warning, and an empty ledger begun: the node must come
         up without a hand, and the cost is a few second captions.
         """
-        self._path = path
         self._max_streams = max_streams
         self._max_ranges = max_ranges
         self._lock = threading.Lock()  # over the memory
         self._writing = threading.Lock()  # over the file
         self._streams: OrderedDict[StreamKey, Ranges] = OrderedDict()
-        with _storage(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                self._database = self._open()
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError as error:
-                aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
-                path.replace(aside)
-                log.warning("ledger %s is corrupt (%s); moved to %s", path, error, aside.name)
-                self._database = self._open()
+        # Exclusive: two nodes on one ledger would each hide frames from the other.
+        self._file = StateFile(
+            path,
+            "ledger",
+            MIGRATIONS,
+            doctor="aiflow doctor edge",
+            durable=False,
+            exclusive=True,
+            wait_s=LOCK_WAIT_S,
+        )
+        self._load()
 
     def __enter__(self) -> Self:
         return self
@@ -124,14 +116,14 @@ class Ledger:
                     gone += [(*stream, first) for first, _ in removed]
                     new += [(*stream, first, last) for first, last in added]
                 forgotten = self._forget()
-            with _storage(self._path), self._database:
-                self._database.executemany(_DELETE, gone)
-                self._database.executemany(_INSERT, new)
-                self._database.executemany(_FORGET, forgotten)
+            with self._file.writing() as database:
+                database.executemany(_DELETE, gone)
+                database.executemany(_INSERT, new)
+                database.executemany(_FORGET, forgotten)
 
     def close(self) -> None:
-        with self._writing, _storage(self._path):
-            self._database.close()
+        with self._writing:
+            self._file.close()
 
     def _add(self, stream: StreamKey, sequences: list[int]) -> tuple[set[Range], set[Range]]:
         ranges = self._streams.setdefault(stream, Ranges(self._max_ranges))
@@ -146,48 +138,13 @@ class Ledger:
         surplus = len(self._streams) - self._max_streams
         return [self._streams.popitem(last=False)[0] for _ in range(surplus)]
 
-    def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, timeout=LOCK_WAIT_S, check_same_thread=False)
-        try:
-            # Exclusive: two nodes on one ledger would each hide frames from the other.
-            database.execute("PRAGMA locking_mode=EXCLUSIVE")
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            self._migrate(database)
-            self._load(database)
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    def _migrate(self, database: sqlite3.Connection) -> None:
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version not in {0, SCHEMA_VERSION}:
-            raise StorageError(
-                f"ledger {self._path} is of version {version}, this software writes "
-                f"{SCHEMA_VERSION}; move it away to begin a new one"
-            )
-        with database:
-            database.execute(_SCHEMA)
-            database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-
-    def _load(self, database: sqlite3.Connection) -> None:
+    def _load(self) -> None:
         found: dict[StreamKey, list[Range]] = {}
-        rows = database.execute("SELECT device, camera, epoch_ms, first, last FROM captioned")
+        query = "SELECT device, camera, epoch_ms, first, last FROM captioned"
+        with self._file.reading() as database:
+            rows = database.execute(query).fetchall()
         for device, camera, epoch_ms, first, last in rows:
             found.setdefault(StreamKey(device, camera, epoch_ms), []).append((first, last))
         # Which stream was marked last is not on disk; its session's start says nearly the same.
         for stream in sorted(found, key=lambda key: key.epoch_ms):
             self._streams[stream] = Ranges(self._max_ranges, found[stream])
-
-
-@contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"ledger {path} cannot be created: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise StorageError(
-            f"ledger {path}: {complaint(error)}; see `aiflow doctor edge`"
-        ) from error

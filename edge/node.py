@@ -8,7 +8,6 @@ timers thread    ledger, receipts, leases, statistics
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Final, Self
 
 from aiflow.common.mqtt import Properties, Session, Will
@@ -35,7 +34,7 @@ class EdgeNode:
 
     def __init__(self, config: EdgeConfig, assets: Assets) -> None:
         """Raises ConfigError when a password, certificate or key cannot be used."""
-        self._config, self._topics, coding = config, config.topics, assets.coding
+        self._config, self._topics = config, config.topics
         topics, prefix, node = config.topics, config.broker.prefix, config.node
         will = Will(topics.edge_available(node), b"offline")
         self.session = session = Session(
@@ -53,13 +52,13 @@ class EdgeNode:
         )
         newest, triggers = assets.ledger.newest(), assets.triggers
         self._publisher = publisher = Publisher(
-            session, topics, coding.bundle_id, custody, newest, counters, triggers
+            session, topics, custody, newest, counters, triggers
         )
         pool = Pool(
             topics.cloud_request(config.pool), topics.edge_reply(node), config.cloud_deadline_s
         )
-        self._escalations = cloud = Escalations(session, pool, coding.tables, timers, counters)
-        requests = DeviceRequests(session, topics, coding.tables.layers, counters)
+        self._escalations = cloud = Escalations(session, pool, timers, counters)
+        requests = DeviceRequests(session, topics, counters)
         decoder = Decoder(assets.model, publisher, cloud, requests, custody, counters)
         most, size = config.max_waiting, config.batch_max
         self._queue = queue = DecodeQueue(
@@ -67,7 +66,7 @@ class EdgeNode:
         )
         limits, ask = ReceiveLimits(config.max_streams, config.late_after_s), requests.key_frame
         self._receiver = receiver = Receiver(
-            topics, coding, assets.device_keys, custody, ask, counters, limits
+            topics, assets.codings, assets.device_keys, custody, ask, counters, limits
         )
         self.statistics = Statistics(
             counters, session, receiver.streams, custody, queue, decoder, publisher, cloud
@@ -78,12 +77,7 @@ class EdgeNode:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start(self) -> None:

@@ -68,7 +68,6 @@ class Publisher:
         self,
         outlet: Outlet,
         topics: Topics,
-        bundle_id: str,
         custody: Custody,
         newest: Mapping[tuple[str, str], FrameKey],
         counters: Counters,
@@ -78,7 +77,6 @@ class Publisher:
         self._triggers = triggers or Triggers(())
         self._outlet = outlet
         self._topics = topics
-        self._bundle_id = bundle_id
         self._custody = custody
         self._counters = counters
         self._faults = Faults(counters, "aiflow_publish_errors_total", log)
@@ -197,7 +195,7 @@ class Publisher:
                 cloud=_rounded(stages.cloud),
                 total=round(time.time() - frame.captured_s, 6),
             ),
-            bundle=self._bundle_id,
+            bundle=frame.coding.bundle_id,
             late=frame.late,
             sequence=frame.key.sequence,
             reason=content.reason[:MAX_REASON],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.symbols import Decoded
 from aiflow.common.wire import Context, Header, Local
 
@@ -38,6 +39,8 @@ class ReceivedFrame:
     """ReceivedFrame by the monotonic clock, seconds."""
     late: bool
     """It had waited on the device before it came."""
+    coding: BundleCoding
+    """Of the bundle that it is coded for."""
     uplink_bytes: int
     """Of the message that carried it on the device's link, as far as that can be seen here."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,7 +75,7 @@ class Receiver:
     def __init__(
         self,
         topics: Topics,
-        coding: BundleCoding,
+        codings: Sequence[BundleCoding],
         device_keys: Mapping[str, bytes],
         custody: Custody,
         ask_key_frame: Callable[[StreamKey], None],
@@ -87,9 +87,7 @@ class Receiver:
         Raises ConfigError for a key of a length that no key has.
         """
         self._topics = topics
-        self._tag = coding.tag
-        self._tables = coding.tables
-        self.streams = Streams(coding.bundle_id, device_keys, max_streams=limits.max_streams)
+        self.streams = Streams(codings, device_keys, max_streams=limits.max_streams)
         self._custody = custody
         self._ask_key_frame = ask_key_frame
         self._counters = counters
@@ -127,16 +125,18 @@ class Receiver:
             return None
         try:
             packet = unpack(payload, stream.context, stream.references())
-            stream.require_our_bundle()
-            require_bundle(packet, self._tag)
-            return self._take(stream, packet, coming)
+            coding = stream.known_coding()
+            require_bundle(packet, coding.tag)
+            return self._take(stream, coding, packet, coming)
         except PayloadError as error:
             self._faults.record(error.reason, f"{device}/{camera}: {error}")
             if isinstance(error, ReferenceMissing):
                 self._want_key_frame(stream)
             return None
 
-    def _take(self, stream: Stream, packet: Packet, coming: _Coming) -> Received | None:
+    def _take(
+        self, stream: Stream, coding: BundleCoding, packet: Packet, coming: _Coming
+    ) -> Received | None:
         key = FrameKey(stream.key, packet.sequence)
         # More layers of a frame come after its caption; custody of it is settled by then.
         refined = packet.kind is Kind.REFINE
@@ -144,10 +144,10 @@ class Receiver:
             # A restart has made us forget what was captioned, but its device may refer to it.
             if packet.kind in DECODED and packet.sequence not in stream.frames:
                 with contextlib.suppress(PayloadError):  # it is counted already, as a duplicate
-                    stream.take(packet, coming.payload, self._tables)
+                    stream.take(packet, coming.payload, coding.tables)
             return None
         try:
-            return self._read(stream, key, packet, coming)
+            return self._read(stream, coding, key, packet, coming)
         except PayloadError as error:
             if isinstance(error, PayloadMalformed) and packet.kind in WHOLE:
                 # Genuine and whole, but nonsense: it would be no better the next time.
@@ -156,7 +156,9 @@ class Receiver:
                 self._custody.release(key)
             raise
 
-    def _read(self, stream: Stream, key: FrameKey, packet: Packet, coming: _Coming) -> Received:
+    def _read(
+        self, stream: Stream, coding: BundleCoding, key: FrameKey, packet: Packet, coming: _Coming
+    ) -> Received:
         captured_s = (stream.key.epoch_ms + packet.captured_ms) / 1000
         received_s = time.time()
         known = ReceivedFrame(
@@ -166,6 +168,7 @@ class Receiver:
             received_s=received_s,
             received_at=coming.received_at,
             late=received_s - captured_s > self._late_after_s,
+            coding=coding,
             uplink_bytes=coming.uplink_bytes,
         ).known()
         if packet.kind is Kind.LOCAL:
@@ -173,7 +176,7 @@ class Receiver:
         if packet.kind is Kind.IMAGE:
             header, context = packet.header, stream.context
             return PictureFrame(**known, jpeg=packet.body, header=header, context=context)
-        frame = stream.take(packet, coming.payload, self._tables)
+        frame = stream.take(packet, coming.payload, coding.tables)
         return EmbeddingFrame(
             **known,
             decoded=frame.decoded,

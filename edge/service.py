@@ -29,9 +29,9 @@ def run(config: EdgeConfig) -> None:
         opened(config) as assets,
         EdgeNode(config, assets) as node,
         mounted(config, token, node.session),
-        exposed(config.metrics, assets.coding.bundle_id, node.counters, node.statistics.readings),
+        exposed(config.metrics, assets.bundle_ids, node.counters, node.statistics.readings),
     ):
-        log.info("edge node %s decodes bundle %s", config.node, assets.coding.bundle_id[:12])
+        log.info("edge node %s decodes bundles %s", config.node, assets.bundle_ids)
         notifier = Notifier.from_environment()
         notifier.ready(node.status())
         Watchdog(node, notifier).wait(signals)

@@ -43,13 +43,15 @@ class Statistics:
         yield Reading("aiflow_streams_usable", self.streams.usable)
         yield Reading("aiflow_escalations_pending", cloud.pending)
         yield Reading("aiflow_cloud_rest_seconds", cloud.rest_s)
+        yield Reading("aiflow_delay_seconds", self.custody.delay_s.known())
         yield Reading("aiflow_decode_seconds", Total(batches, self.decoder.busy_s))
         for tier, latency in self.publisher.latency.items():
             yield Reading("aiflow_caption_latency_seconds", latency, {"tier": tier})
 
     def message(self, node: str, uptime_s: float) -> EdgeStats:
-        """The same, as others read it by MQTT."""
-        cloud = self.escalations.state()
+        """The same, as others read it by MQTT: what has no labels, by its name."""
+        readings = (one for one in self.readings() if not one.labels)
+        values = {one.name.removeprefix("aiflow_"): one.value for one in readings}
         return EdgeStats(
             node=node,
             timestamp=round(time.time(), 3),
@@ -57,14 +59,9 @@ class Statistics:
             software=__version__,
             counters=self.counters.snapshot(),
             values={
-                "waiting": len(self.queue),
-                "in_hand": self.custody.held,
-                "streams": len(self.streams),
-                "streams_usable": self.streams.usable,
-                "escalations_pending": cloud.pending,
-                "cloud_rest_s": round(cloud.rest_s, 3),
-                "decode_s": round(self.decoder.busy_s, 3),
-                "delay_s": round(self.custody.delay_s.known(), 4),
+                name: round(value, 4)
+                for name, value in values.items()
+                if isinstance(value, int | float)
             },
         )
 

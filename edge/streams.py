@@ -6,9 +6,10 @@ Used by the network thread alone; only `__len__` and `usable` may be read from e
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.errors import PayloadMalformed, UnknownBundle
 from aiflow.common.frames import Frames
 from aiflow.common.messages import Descriptor
@@ -26,31 +27,40 @@ class Stream(Frames):
     context: Context
     cloud: bool = True
     """Whether the device's mode lets the cloud be asked."""
-    foreign_bundle: str | None = None
-    """Name and id of another bundle that its frames are coded for."""
+    coding: BundleCoding | None = None
+    """Of its bundle; None for a bundle that this node does not have."""
+    bundle: str = ""
+    """Its name and the beginning of its id."""
     key_frame_asked_at: float = float("-inf")
 
-    def require_our_bundle(self) -> None:
+    def known_coding(self) -> BundleCoding:
         """Raises UnknownBundle."""
-        if self.foreign_bundle is not None:
+        if self.coding is None:
             raise UnknownBundle(
-                f"{self.key.device}/{self.key.camera} sends frames for bundle {self.foreign_bundle}"
+                f"{self.key.device}/{self.key.camera} sends frames for bundle {self.bundle}"
             )
+        return self.coding
 
 
 class Streams:
     """All streams, at most `max_streams`; beyond that newcomers are refused, not those present."""
 
     def __init__(
-        self, bundle_id: str, device_keys: Mapping[str, bytes], *, max_streams: int
+        self,
+        codings: Sequence[BundleCoding],
+        device_keys: Mapping[str, bytes],
+        *,
+        max_streams: int,
     ) -> None:
-        """A device in `device_keys` must sign: its descriptor cannot talk it out of that.
+        """`codings` are of the bundles that this node has.
+
+        A device in `device_keys` must sign: its descriptor cannot talk it out of that.
 
         Raises ConfigError for a key of a length that no key has.
         """
         for device, key in device_keys.items():
             Context(device, "any", 0, key)
-        self._bundle_id = bundle_id
+        self._codings = {coding.bundle_id: coding for coding in codings}
         self._device_keys = device_keys
         self._max_streams = max_streams
         self._streams: dict[tuple[str, str], Stream] = {}
@@ -92,29 +102,29 @@ class Streams:
 
     @property
     def usable(self) -> int:
-        """How many streams are coded for our bundle."""
-        return sum(stream.foreign_bundle is None for stream in list(self._streams.values()))
+        """How many streams are coded for a bundle of ours."""
+        return sum(stream.coding is not None for stream in list(self._streams.values()))
 
     def _stream(self, descriptor: Descriptor) -> Stream:
         device, camera, epoch_ms = descriptor.device, descriptor.camera, descriptor.epoch_ms
-        ours = descriptor.bundle == self._bundle_id
         return Stream(
             key=StreamKey(device, camera, epoch_ms),
             context=Context(device, camera, epoch_ms, self._device_keys.get(device)),
             cloud=descriptor.mode != "split",
-            foreign_bundle=None if ours else f"{descriptor.bundle_name} ({descriptor.bundle[:12]})",
+            coding=self._codings.get(descriptor.bundle),
+            bundle=f"{descriptor.bundle_name} ({descriptor.bundle[:12]})",
         )
 
     def _tell(self, descriptor: Descriptor, stream: Stream) -> None:
         """Say once per stream what a person should know about it."""
         where = f"{descriptor.device}/{descriptor.camera}"
         signs, has_key = descriptor.authentication != "crc16", stream.context.key is not None
-        if stream.foreign_bundle is not None:
+        if stream.coding is None:
             log.warning(
                 "%s sends frames for bundle %s, this node decodes %s; they are dropped",
                 where,
-                stream.foreign_bundle,
-                self._bundle_id[:12],
+                stream.bundle,
+                ", ".join(bundle_id[:12] for bundle_id in self._codings),
             )
         elif signs != has_key:
             how = "signs, and this node has no key of it" if signs else "does not sign, but should"
@@ -124,4 +134,4 @@ class Streams:
 
 
 def _same(one: Stream, other: Stream) -> bool:
-    return one.key == other.key and one.foreign_bundle == other.foreign_bundle
+    return one.key == other.key and one.bundle == other.bundle

@@ -137,7 +137,8 @@ class Condition:
         """Whether it says anything: of this camera, not about the past, and comparable."""
         cameras = self.config.cameras
         here = not cameras or f"{caption.device}/{caption.camera}" in cameras
-        comparable = self._example is None or symbols is not None
+        example = self._example
+        comparable = example is None or (symbols is not None and caption.bundle == example.bundle)
         return here and comparable and (self.config.late or not caption.late)
 
     def met(self, caption: Caption, symbols: Symbols | None) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from aiflow.common.errors import ConfigError
-from aiflow.rig.relay import ConnectionBytes, Relay
+from aiflow.rig.relay import Relay
 
 _RATE: Final = re.compile(r"([0-9]*\.?[0-9]+)\s*([kKMG]?)(B/s|bit/s)")
 _RTT: Final = re.compile(r"([0-9]*\.?[0-9]+)\s*(ms|s)")
@@ -85,11 +85,6 @@ class Link:
     def down_bytes(self) -> int:
         """Bytes that the broker has handed over for clients, over all connections."""
         return self._relay.down.total_bytes if self._relay else 0
-
-    @property
-    def connections(self) -> tuple[ConnectionBytes, ...]:
-        """The connections so far, oldest first (the last 256)."""
-        return tuple(self._relay.connections) if self._relay else ()
 
     def start(self) -> None:
         """Begin to accept connections. Raises OSError when no port can be had."""

@@ -18,16 +18,6 @@ CHUNK_BYTES: Final = 1460
 BUFFER_BYTES: Final = 16_384
 """What may queue before a slow line, per connection; then its sender is held back."""
 UNLIMITED_BUFFER_BYTES: Final = 4_194_304
-REMEMBERED_CONNECTIONS: Final = 256
-
-
-@dataclass(slots=True)
-class ConnectionBytes:
-    """Bytes that each end of one connection has handed over so far."""
-
-    up: int = 0
-    down: int = 0
-    open: bool = True
 
 
 @dataclass(slots=True)
@@ -123,7 +113,6 @@ class Relay:
     def __init__(self, upstream: tuple[str, int], rate_bytes_s: float | None, rtt_s: float) -> None:
         self.up = Lane(rate_bytes_s, rtt_s / 2)
         self.down = Lane(rate_bytes_s, rtt_s / 2)
-        self.connections: deque[ConnectionBytes] = deque(maxlen=REMEMBERED_CONNECTIONS)
         self._upstream = upstream
         self._rtt_s = rtt_s
         self._clock = LinkClock()
@@ -166,8 +155,6 @@ class Relay:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection from its opening to its end; a fault of either end ends both."""
-        count = ConnectionBytes()
-        self.connections.append(count)
         ends = [writer]
         whole = False
         try:
@@ -178,13 +165,12 @@ class Relay:
             )
             ends.append(far_writer)
             async with asyncio.TaskGroup() as pipes:
-                pipes.create_task(self._pipe(reader, far_writer, self.up, count))
-                pipes.create_task(self._pipe(far_reader, writer, self.down, count))
+                pipes.create_task(self._pipe(reader, far_writer, self.up))
+                pipes.create_task(self._pipe(far_reader, writer, self.down))
             whole = True
         except* OSError:
             pass  # refused or reset by one end: the other one sees its connection aborted
         finally:
-            count.open = False
             for end in ends:
                 end.close() if whole else end.transport.abort()
 
@@ -193,27 +179,20 @@ class Relay:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         lane: Lane,
-        count: ConnectionBytes,
     ) -> None:
         writer.transport.set_write_buffer_limits(BUFFER_BYTES)
         underway = _Underway(lane.buffer_bytes)
         async with asyncio.TaskGroup() as halves:
-            halves.create_task(self._take(reader, underway, lane, count))
+            halves.create_task(self._take(reader, underway, lane))
             halves.create_task(self._hand_over(underway, writer))
 
-    async def _take(
-        self, reader: asyncio.StreamReader, underway: _Underway, lane: Lane, count: ConnectionBytes
-    ) -> None:
+    async def _take(self, reader: asyncio.StreamReader, underway: _Underway, lane: Lane) -> None:
         while True:
             await underway.room()
             try:
                 chunk = await reader.read(CHUNK_BYTES)
             except OSError:
                 chunk = b""  # a reset ends the stream too; what came before it is handed over
-            if lane is self.up:
-                count.up += len(chunk)
-            else:
-                count.down += len(chunk)
             underway.put(lane.arrival(len(chunk), self._clock.now()), chunk)
             if not chunk:
                 return

@@ -43,7 +43,7 @@ class SystemOptions:
     camera: str
     fps: float
     seed: int
-    bundle: str = "street"
+    bundle: str | None = None
     mode: DemoMode = "auto"
     broker: Broker | None = None
     link: LinkSpec | None = None

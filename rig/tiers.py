@@ -33,7 +33,8 @@ class Plan:
     fps: float
     cloud_broker: Broker | None = None
     """The same broker by another way, if the cloud is far away."""
-    bundle: str = "street"
+    bundle: str | None = None
+    """As its settings have it: unset, by the camera."""
     mode: DemoMode = "auto"
     device: str = "demo"
     camera: str = "street"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import os
+import secrets
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +19,38 @@ from aiflow.rig.broker import PrivateBroker
 # The same examples on every run, and no verdict by the clock of a busy machine.
 hypothesis.settings.register_profile("aiflow", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("aiflow")
+
+
+# A run of tests that is killed leaves nothing behind: whatever it has started inherits this mark.
+MARK = "AIFLOW-TESTS"
+GUARD = """
+trap '' HUP INT TERM
+read -r _ && exit 0
+for signal in TERM KILL; do
+    for found in $(grep -lsz "^$0=$1\\$" /proc/[0-9]*/environ); do
+        kill -"$signal" "$(basename "$(dirname "$found")")"
+    done
+    sleep 5
+done
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    run = secrets.token_hex(8)
+    guard = subprocess.Popen(
+        ["sh", "-c", GUARD, MARK, run],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != MARK},
+        start_new_session=True,
+    )
+    os.environ[MARK] = run
+
+    def dismiss() -> None:
+        guard.communicate(b"done\n")
+
+    config.add_cleanup(dismiss)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

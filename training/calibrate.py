@@ -114,7 +114,7 @@ def escalate_below(
     Captions are escalated in the order of their confidence, the least first, `MOST_ESCALATED` of
     them at most.
     """
-    confidence = _sigmoid(fit.slope * logit(edge.raw) + fit.intercept)
+    confidence = confidence_of(fit, edge.raw)
     order = np.argsort(confidence, kind="stable")
     said = list(edge.facts)
     best_f1, best = -1.0, 0
@@ -129,12 +129,22 @@ def escalate_below(
 
 def cross_validated_ece(said: Said) -> float:
     """Expected calibration error of fits on four fifths, measured on the fifth left out."""
-    x, calibrated = logit(said.raw), np.empty(len(said.raw))
+    return expected_calibration_error(held_out_confidence(said.raw, said.right), said.right)
+
+
+def held_out_confidence(raw: NDArray[Any], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Confidence of each caption by a fit on the four fifths that it is not in."""
+    x, calibrated = logit(raw), np.empty(len(raw))
     for fold in range(FOLDS):
         held = np.arange(len(x)) % FOLDS == fold
-        slope, intercept = fit_logistic(x[~held], said.right[~held])
+        slope, intercept = fit_logistic(x[~held], right[~held])
         calibrated[held] = _sigmoid(slope * x[held] + intercept)
-    return expected_calibration_error(calibrated, said.right)
+    return calibrated
+
+
+def confidence_of(fit: Calibration, raw: NDArray[Any]) -> NDArray[np.float64]:
+    """Calibrated confidence of raw ones."""
+    return _sigmoid(fit.slope * logit(raw) + fit.intercept)
 
 
 def expected_calibration_error(

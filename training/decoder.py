@@ -34,6 +34,8 @@ class DecoderShape:
     levels: int
     positions: int
     adapter: int = 192
+    dropout: float = 0.0
+    """Of training alone."""
 
 
 class Block(nn.Module):
@@ -41,7 +43,7 @@ class Block(nn.Module):
 
     def __init__(self, shape: DecoderShape) -> None:
         super().__init__()
-        self.heads = shape.heads
+        self.heads, self.dropout = shape.heads, nn.Dropout(shape.dropout)
         self.norm_attention = nn.LayerNorm(shape.width)
         self.qkv = nn.Linear(shape.width, 3 * shape.width)
         self.project = nn.Linear(shape.width, shape.width)
@@ -66,8 +68,9 @@ class Block(nn.Module):
         scores = query @ key.transpose(2, 3) * (width // self.heads) ** -0.5
         scores = torch.where(mask[:, None], scores, torch.full((), -1e4))
         mixed = (scores.softmax(dim=-1) @ value).transpose(1, 2).reshape(batch, steps, width)
-        x = x + self.project(mixed)
-        return x + self.contract(torch.relu(self.expand(self.norm_feed(x)))), present
+        x = x + self.dropout(self.project(mixed))
+        fed = self.contract(torch.relu(self.expand(self.norm_feed(x))))
+        return x + self.dropout(fed), present
 
 
 class Decoder(nn.Module):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from aiflow.training import efficientnet
 from aiflow.training.decoder import VISUAL, Decoder
 from aiflow.training.deploy import OnnxForm
 from aiflow.training.encoder import CENTRE, SPREAD, Encoder
+from aiflow.training.photo_encoder import PhotoEncoder
 from aiflow.training.quantize import Range, quantize
 
 OPSET = 17
@@ -48,6 +53,60 @@ def quantize_encoder(encoder: Encoder, path: Path, images: NDArray[np.uint8]) ->
     samples = [_folded(form, (image - CENTRE) / SPREAD).numpy() for image in pixels]
     quantize(model, Range(1 / SPREAD, CENTRE), samples)
     _take_pictures(model, (shape.height, shape.width))
+    onnx.save(model, str(path))
+
+
+class PhotoForm(torch.nn.Module):
+    """Pixels (1, 3, 224, 224) BGR in units of SPREAD -> latent, normalization folded away."""
+
+    def __init__(self, encoder: PhotoEncoder) -> None:
+        super().__init__()
+        copy = deepcopy(encoder).eval()
+        trunk = copy.trunk
+        stem = fuse_conv_bn_eval(trunk.stem, trunk.stem_norm)
+        stem.weight.data = stem.weight.data.flip(1)
+        trunk.stem, trunk.stem_norm = stem, torch.nn.Identity()
+        trunk.head, trunk.head_norm = (
+            fuse_conv_bn_eval(trunk.head, trunk.head_norm),
+            torch.nn.Identity(),
+        )
+        for block in trunk.blocks:
+            for name in ("expand", "depthwise", "project"):
+                if hasattr(block, name):
+                    fused = fuse_conv_bn_eval(getattr(block, name), getattr(block, f"{name}_norm"))
+                    setattr(block, name, fused)
+                    setattr(block, f"{name}_norm", torch.nn.Identity())
+        self.encoder = copy
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        latent: torch.Tensor = self.encoder.from_stem(self.encoder.trunk.centred_features(pixels))
+        return latent
+
+
+def export_photo_encoder(encoder: PhotoEncoder, path: Path) -> None:
+    """Write the float encoder of photos, stored as float16: "image" uint8 (1, 224, 224, 3)."""
+    image = torch.zeros(1, efficientnet.SIDE, efficientnet.SIDE, 3, dtype=torch.uint8)
+    export_graph(encoder, (image,), path, ["image"], ["latent"], {})
+    _store_half(path)
+
+
+def quantize_photo_encoder(
+    encoder: PhotoEncoder, path: Path, images: Sequence[NDArray[np.uint8]]
+) -> None:
+    """Write the static int8 encoder of photos; `images` uint8 (224, 224, 3) set the ranges."""
+    side, centre, spread = efficientnet.SIDE, efficientnet.CENTRE, efficientnet.SPREAD
+    prepared = path.with_suffix(".prepared.onnx")
+    example = torch.zeros(1, 3, side, side)
+    export_graph(PhotoForm(encoder), (example,), prepared, ["image"], ["latent"], {})
+    quant_pre_process(str(prepared), str(prepared), skip_symbolic_shape=True)
+    model = onnx.load(str(prepared))
+    prepared.unlink()
+    samples = [
+        ((image.astype(np.float32) - centre) / np.float32(spread)).transpose(2, 0, 1)[None]
+        for image in images
+    ]
+    quantize(model, Range(1 / spread, centre), samples)
+    _take_pictures(model, (side, side))
     onnx.save(model, str(path))
 
 

@@ -52,11 +52,11 @@ def _lean(counts: NDArray[np.float64], levels: int) -> NDArray[np.float64]:
     return leaning
 
 
-def conditional_bits(counts: NDArray[np.float64]) -> float:
+def conditional_bits(counts: NDArray[np.int64] | NDArray[np.float64]) -> float:
     """Entropy in bits of the symbol given its row."""
     total = counts.sum()
     rows = counts.sum(-1, keepdims=True)
-    share = np.divide(counts, rows, out=np.ones_like(counts), where=counts > 0)
+    share = np.divide(counts, rows, out=np.ones(counts.shape), where=counts > 0)
     return float(-(counts * np.log2(share)).sum() / total)
 
 
@@ -70,9 +70,9 @@ def choose_parents(
         for candidate in candidates:
             if candidate not in chosen:
                 context = row_index(slots, [*chosen, candidate], levels)
-                counts = np.zeros((levels ** (len(chosen) + 1), levels))
-                np.add.at(counts, (context, slots[:, target]), 1)
-                scored.append((conditional_bits(counts), candidate))
+                rows = levels ** (len(chosen) + 1)
+                seen = np.bincount(context * levels + slots[:, target], minlength=rows * levels)
+                scored.append((conditional_bits(seen.reshape(rows, levels)), candidate))
         if not scored:
             break
         chosen.append(min(scored)[1])
@@ -99,9 +99,10 @@ def in_whole_counts(counts: NDArray[np.float64]) -> Counts:
 def fit_delta(
     reference: NDArray[np.uint8], current: NDArray[np.uint8], levels: int, slots: int
 ) -> DeltaCounts:
-    """Count what changes between two frames of a stream: symbols uint8 (N, 2 * slots, D) each.
+    """Count what changes between two frames of a stream: symbols uint8 (N, K, D) each.
 
-    A changed token is coded given the reference's symbol and the token's earlier dimensions.
+    With 0 `slots` every token has tables of its own. A changed token is coded given the
+    reference's symbol and the token's earlier dimensions.
     """
     _, tokens, dims = current.shape
     changed, flags = changes(reference, current)
@@ -126,6 +127,8 @@ def fit_delta(
 
 def _alike(token: int, slots: int) -> list[int]:
     """Tokens that share their tables with `token`: the same layer's cells, or itself."""
+    if not slots:
+        return [token]
     layer, slot = divmod(token, slots)
     return [token] if slot == 0 else [layer * slots + other for other in range(1, slots)]
 
@@ -154,6 +157,27 @@ def fit_tables(
                 parents[position] = tuple(_position(slot, p, slots, dims) for p in local)
                 counts[position] = table
     return Tables.from_counts([levels] * dims, (slots, tokens), parents, counts, delta)
+
+
+def fit_free_tables(
+    symbols: NDArray[np.uint8],
+    levels: int,
+    layers: Sequence[int],
+    delta: DeltaCounts | None = None,
+) -> Tables:
+    """Fit tables to symbols uint8 (N, K, D) of tokens that share nothing.
+
+    Each position is conditioned on the earlier ones that tell most about it, whatever their token.
+    """
+    _, tokens, dims = symbols.shape
+    flat = symbols.reshape(len(symbols), tokens * dims)
+    parents, counts = [], []
+    for position in range(tokens * dims):
+        chosen = choose_parents(flat, position, range(position), levels)
+        context = row_index(flat, chosen, levels)
+        parents.append(chosen)
+        counts.append(smoothed(context, levels ** len(chosen), flat[:, position], levels))
+    return Tables.from_counts([levels] * dims, tuple(layers), parents, counts, delta)
 
 
 def _position(slot: int, dim: int, slots: int, dims: int) -> int:

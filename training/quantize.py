@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from aiflow.training.deploy import GROUP
 
 MOVES = {"Reshape", "Transpose", "Split"}
+RECTIFIERS = {"Relu", "Clip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,9 @@ def _plan(
             stored |= dict.fromkeys(node.output, stored[node.input[0]])
         elif _has_kernel(node, constants, stored):
             readers = _readers(nodes, node.output[0])
-            # A ReLU is a part of what it follows: the range begins at 0.
-            alone = len(readers) == 1 and readers[0].op_type == "Relu"
+            # A ReLU is a part of what it follows: the range begins at 0. So is a ReLU6, which
+            # exporters write as a Clip: its range ends at 6, or where no value has come.
+            alone = len(readers) == 1 and readers[0].op_type in RECTIFIERS
             result = readers[0].output[0] if alone else node.output[0]
             stored[result] = result
     return stored
@@ -189,7 +191,7 @@ class _Writer:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
             copy.input[:] = [f"{name}.read" if name in self.ranges else name for name in node.input]
-            if node.op_type == "Relu" and node.output[0] in self.ranges:
+            if node.op_type in RECTIFIERS and node.output[0] in self.ranges:
                 # Stored without room below 0, the values are cut by their storage.
                 self._store(node.input[0], node.output[0])
                 continue

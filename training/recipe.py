@@ -65,17 +65,13 @@ class DecoderRecipe(_Section):
     sharpen: SharpenRecipe | None = None
 
 
-class Recipe(_Section):
-    """The whole of it."""
+class _Whole(_Section):
+    """What every recipe says."""
 
     name: str
     version: str
     seed: int = Field(ge=0)
     threads: int = Field(ge=1)
-    data: DataRecipe
-    encoder: EncoderRecipe
-    captions: CaptionsRecipe
-    decoders: dict[str, DecoderRecipe]
 
     @property
     def digest(self) -> str:
@@ -83,12 +79,61 @@ class Recipe(_Section):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
 
-def load(name_or_path: str) -> Recipe:
-    """Load a built-in recipe by name, or one by path. Raises ConfigError."""
+class Recipe(_Whole):
+    """Of a street's bundle."""
+
+    data: DataRecipe
+    encoder: EncoderRecipe
+    captions: CaptionsRecipe
+    decoders: dict[str, DecoderRecipe]
+
+
+class JointRecipe(_Section):
+    """Steps of the joint stage, photos in each, and captions of each photo."""
+
+    steps: int = Field(ge=1)
+    photos: int = Field(ge=2)
+    captions: int = Field(ge=1, le=5)
+
+
+class PhotoDecoderRecipe(_Section):
+    """One decoder: steps on text alone, then (but for the cloud's) on the cloud's captions."""
+
+    width: int
+    layers: int
+    heads: int
+    adapter: int
+    dropout: float = Field(ge=0, lt=1)
+    text_steps: int = Field(ge=1)
+    steps: int = Field(ge=0)
+    learning_rate: float = Field(gt=0)
+    input_layers: int = Field(ge=1)
+
+
+class PhotoRecipe(_Whole):
+    """Of a bundle of real photos."""
+
+    sources: tuple[str, ...]
+    """What it is trained on, in words for its manifest."""
+    variants: int = Field(ge=1, le=64)
+    """Of each training photo, the photo itself among them."""
+    at_least: tuple[int, int]
+    """How often photos' captions, or texts, must have a word for it to be known."""
+    joint: JointRecipe
+    reward_steps: int = Field(ge=1)
+    decoders: dict[str, PhotoDecoderRecipe]
+
+
+def load(name_or_path: str) -> Recipe | PhotoRecipe:
+    """Load a built-in recipe by name, or one by path; one with a joint stage is of photos.
+
+    Raises ConfigError.
+    """
     built = Path(str(files("aiflow.training"))) / "recipes" / f"{name_or_path}.toml"
     path = built if built.is_file() else Path(name_or_path)
     try:
-        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return (PhotoRecipe if "joint" in content else Recipe).model_validate(content)
     except OSError as exc:
         raise ConfigError(f"recipe {name_or_path}: {exc.strerror}") from exc
     except tomllib.TOMLDecodeError as exc:

@@ -1,425 +1,24 @@
 """Make a bundle: `scripts/train [RECIPE] [--out DIR] [--install]`.
 
-    render -> encoder -> tokens, streams -> tables -> decoders -> export -> calibrate -> manifest
-
-Every stage leaves its result in `runs/<recipe>-<digest>/`; what is there is not made again,
-so an interrupted run goes on where it stopped. TFLite is a stage of its own after the export,
-left out where its tools cannot be installed.
+Every stage leaves its result in `DIR/<recipe>-<digest>/`; what is there is not made again, so an
+interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import multiprocessing
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-
-from aiflow.common.bundle import FORMAT, Bundle, Calibration, DecoderFacts, EncoderFacts, Manifest
-from aiflow.common.errors import AiflowError, RuntimeUnavailable
-from aiflow.street import splits
-from aiflow.street.grammar import describe, phrases
-from aiflow.street.world import street
-from aiflow.training import dataset, litert, plots
+from aiflow.common.errors import AiflowError, ConfigError
+from aiflow.street.world import street as drawn_street
+from aiflow.training import photo, plots, street
 from aiflow.training import recipe as recipes
-from aiflow.training.calibrate import calibrate
-from aiflow.training.decoder import Decoder, DecoderShape
-from aiflow.training.encoder import Encoder, EncoderShape
-from aiflow.training.export import export_decoder, export_encoder, quantize_encoder
-from aiflow.training.fit_tables import fit_delta, fit_tables
-from aiflow.training.labels import LabelSpace
-from aiflow.training.manifest import hashes, write_manifest
-from aiflow.training.progress import Bar
-from aiflow.training.text import build_tokenizer, encode_captions, meanings
-from aiflow.training.train_decoder import Corpus, sharpen_decoder, train_decoder
-from aiflow.training.train_encoder import read_off, symbols_of, train_encoder
 
 log = logging.getLogger(__name__)
-
-CALIBRATION_PICTURES = 512
-
-
-class Run:
-    """One run of a recipe: its folder, and what its stages share."""
-
-    def __init__(self, recipe: recipes.Recipe, folder: Path) -> None:
-        self.recipe = recipe
-        self.folder = folder
-        self.shape = EncoderShape()
-        self.space = LabelSpace.of(street())
-        self.tokenizer = build_tokenizer(phrases())
-        self.bundle = folder / "bundle"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.bundle.mkdir(exist_ok=True)
-
-    def spec(self, split: str) -> dataset.Spec:
-        """What is rendered for a split of this recipe."""
-        count = {"train": self.recipe.data.train, "calibration": self.recipe.data.calibration}
-        return dataset.Spec(
-            split, self.recipe.seed, count[split], self.shape.width, self.shape.height
-        )
-
-    # Stages, in order.
-
-    def render(self) -> None:
-        """Render the pictures of the training and calibration splits."""
-        for split in ("train", "calibration"):
-            spec = self.spec(split)
-            shards = (spec.count + dataset.SHARD - 1) // dataset.SHARD
-            with Bar(f"render {split}", shards) as bar:
-                paths = dataset.render_all(spec, self.pictures, self.recipe.threads)
-                for done, _ in enumerate(paths, start=1):
-                    bar.show(done)
-
-    @property
-    def pictures(self) -> Path:
-        """Pictures do not depend on how models are trained, so runs share them."""
-        return self.folder.parent / "pictures"
-
-    def encoder(self) -> None:
-        """Train the encoder with its bottleneck."""
-        pictures = dataset.load(self.spec("train"), self.pictures)
-        model, history = train_encoder(pictures, self.recipe.encoder, self.recipe.seed, self.folder)
-        self._write_json("encoder.history.json", history)
-        torch.save(model.encoder.state_dict(), self.folder / "encoder.pt")
-        held = dataset.load(self.spec("calibration"), self.pictures)
-        self._write_json("heads.json", read_off(model, held))
-
-    def tokens(self) -> None:
-        """Cache the task tokens of the training pictures."""
-        encoder = self.load_encoder()
-        parts = []
-        spec = self.spec("train")
-        shards = (spec.count + dataset.SHARD - 1) // dataset.SHARD
-        with Bar("tokens", shards) as bar:
-            for shard in range(shards):
-                images = np.load(self.pictures / spec.name(shard))["images"]
-                parts.append(symbols_of(encoder, images))
-                bar.show(shard + 1)
-        np.save(self.folder / "symbols.npy", np.concatenate(parts))
-
-    def stream(self) -> None:
-        """Cache the task tokens of live streets: pairs of frames that follow each other."""
-        encoder, data = self.load_encoder(), self.recipe.data
-        before, after = [], []
-        frames = dataset.streams(
-            self.recipe.seed,
-            data.streets,
-            data.street_frames,
-            self.spec("train"),
-            self.recipe.threads,
-        )
-        with Bar("streets", data.streets) as bar:
-            for done, images in enumerate(frames, start=1):
-                symbols = symbols_of(encoder, images)
-                before.append(symbols[:-1])
-                after.append(symbols[1:])
-                bar.show(done)
-        pairs = np.stack([np.concatenate(before), np.concatenate(after)])
-        np.save(self.folder / "stream.npy", pairs)
-
-    def tables(self) -> None:
-        """Fit the codec's tables, for frames that stand alone and for changes."""
-        levels, slots = self.shape.levels, self.shape.slots
-        before, after = np.load(self.folder / "stream.npy")
-        delta = fit_delta(before, after, levels, slots)
-        symbols = np.load(self.folder / "symbols.npy")
-        fit_tables(symbols, levels, slots, delta).save(self.bundle / "tables.npz")
-
-    def captions(self) -> None:
-        """Write reference captions of the training scenes as token ids."""
-        spec, limit = self.spec("train"), self.recipe.captions.max_tokens
-        texts = []
-        for index, scene in enumerate(dataset.scenes(spec)):
-            rng = splits.rng("train", spec.seed, (1 << 40) + index)
-            texts += [describe(scene, rng) for _ in range(self.recipe.captions.per_scene)]
-        ids = encode_captions(self.tokenizer, texts, limit)
-        np.save(self.folder / "captions.npy", ids.reshape(spec.count, -1, limit))
-
-    def decoder(self, tier: str) -> None:
-        """Train one decoder."""
-        recipe = self.recipe.decoders[tier]
-        model, history = train_decoder(
-            self._corpus(),
-            self.decoder_shape(tier),
-            recipe,
-            self.shape.slots,
-            self.recipe.seed,
-            self.folder / f"{tier}.checkpoint.pt",
-        )
-        self._write_json(f"{tier}.history.json", history)
-        torch.save(model.state_dict(), self.folder / f"{tier}.pt")
-
-    def sharpen(self, tier: str) -> None:
-        """Train a decoder once more, for the facts."""
-        model, history = sharpen_decoder(
-            self._corpus(),
-            self._load_decoder(tier, f"{tier}.pt"),
-            self.recipe.decoders[tier],
-            self.shape.slots,
-            self.recipe.seed,
-            self.folder / f"{tier}.sharp.checkpoint.pt",
-        )
-        self._write_json(f"{tier}.sharp.history.json", history)
-        torch.save(model.state_dict(), self.folder / f"{tier}.sharp.pt")
-
-    def export(self) -> None:
-        """Export everything to the bundle's files."""
-        torch.manual_seed(self.recipe.seed)
-        encoder = self.load_encoder()
-        export_encoder(encoder, self.bundle / "encoder.float.onnx")
-        images = dataset.load(self.spec("calibration"), self.pictures).images
-        quantize_encoder(encoder, self.bundle / "encoder.onnx", images[:CALIBRATION_PICTURES])
-        for tier in self.recipe.decoders:
-            export_decoder(self.load_decoder(tier), self.bundle / f"decoder-{tier}.onnx")
-        self.tokenizer.save(str(self.bundle / "tokenizer.json"))
-        kind, value = meanings(self.tokenizer)
-        text = json.dumps({"kind": kind, "value": value}) + "\n"
-        (self.bundle / "meanings.json").write_text(text, encoding="utf-8")
-
-    def tflite(self, environment: Path) -> None:
-        """Convert the encoder to TFLite. Raises RuntimeUnavailable."""
-        images = self.folder / "calibration.npy"
-        pictures = dataset.load(self.spec("calibration"), self.pictures).images
-        np.save(images, pictures[:CALIBRATION_PICTURES])
-        litert.convert(
-            environment, self.folder / "encoder.pt", images, self.bundle / "encoder.tflite"
-        )
-        # It may come late, after a run that had no environment for it.
-        (self.folder / "finish.seconds").unlink(missing_ok=True)
-
-    def finish(self) -> None:
-        """Write the manifest, calibrate confidence with it, and write it again."""
-        manifest = self._manifest()
-        write_manifest(self.bundle, manifest)
-        spec = self.spec("calibration")
-        images = dataset.load(spec, self.pictures).images
-        calibrated = calibrate(Bundle.open(self.bundle), manifest, spec, images)
-        heads = json.loads((self.folder / "heads.json").read_text(encoding="utf-8"))
-        figures = {**calibrated.figures, "fact_heads": heads}
-        complete = calibrated.model_copy(update={"figures": figures})
-        identity = write_manifest(self.bundle, complete)
-        log.info("bundle %s (%s) is in %s", self.recipe.name, identity[:12], self.bundle)
-
-    # What stages share.
-
-    def load_encoder(self) -> Encoder:
-        encoder = Encoder(self.shape)
-        encoder.load_state_dict(torch.load(self.folder / "encoder.pt"))
-        encoder.eval()
-        return encoder
-
-    def load_decoder(self, tier: str) -> Decoder:
-        sharp = self.recipe.decoders[tier].sharpen is not None
-        return self._load_decoder(tier, f"{tier}.sharp.pt" if sharp else f"{tier}.pt")
-
-    def _load_decoder(self, tier: str, file: str) -> Decoder:
-        decoder = Decoder(self.decoder_shape(tier))
-        decoder.load_state_dict(torch.load(self.folder / file))
-        decoder.eval()
-        return decoder
-
-    def decoder_shape(self, tier: str) -> DecoderShape:
-        recipe = self.recipe.decoders[tier]
-        return DecoderShape(
-            vocabulary=self.tokenizer.get_vocab_size(),
-            width=recipe.width,
-            layers=recipe.layers,
-            heads=recipe.heads,
-            tokens=self.shape.tokens,
-            dims=self.shape.dims,
-            levels=self.shape.levels,
-            positions=self.shape.tokens + 1 + self.recipe.captions.max_tokens,
-            adapter=recipe.adapter,
-        )
-
-    def _corpus(self) -> Corpus:
-        labels = [self.space.encode(scene) for scene in dataset.scenes(self.spec("train"))]
-        facts = np.stack([np.concatenate([g, c.ravel()]) for g, c in labels])
-        attributes = len(self.space.cell_sizes)
-        tokens = [0] * len(self.space.global_sizes)
-        tokens += [1 + cell for cell in range(len(self.space.cells)) for _ in range(attributes)]
-        kind, _ = meanings(self.tokenizer)
-        return Corpus(
-            symbols=np.load(self.folder / "symbols.npy"),
-            captions=np.load(self.folder / "captions.npy"),
-            facts=facts,
-            fact_token=tuple(tokens),
-            fact_sizes=self.space.global_sizes + self.space.cell_sizes * len(self.space.cells),
-            states_fact=np.array(kind) >= 0,
-        )
-
-    def _manifest(self) -> Manifest:
-        shape, recipe = self.shape, self.recipe
-        roles = {
-            "encoder_float": "encoder.float.onnx",
-            "encoder_onnx": "encoder.onnx",
-            "tables": "tables.npz",
-            "tokenizer": "tokenizer.json",
-            "meanings": "meanings.json",
-            **{f"decoder_{tier}": f"decoder-{tier}.onnx" for tier in recipe.decoders},
-        }
-        if (self.bundle / "encoder.tflite").exists():
-            roles["encoder_tflite"] = "encoder.tflite"
-        return Manifest(
-            format=FORMAT,
-            name=recipe.name,
-            version=recipe.version,
-            license="Apache-2.0",
-            description="Captions of the built-in street; it knows this street and nothing else.",
-            encoder=EncoderFacts(
-                width=shape.width,
-                height=shape.height,
-                tokens=shape.tokens,
-                dims=shape.dims,
-                levels=(shape.levels,) * shape.dims,
-                layers=(shape.slots, shape.tokens),
-                macs=_macs(self.load_encoder()),
-                parameters=_parameters(self.load_encoder()),
-            ),
-            decoders={tier: self._decoder_facts(tier) for tier in recipe.decoders},
-            escalate_below=0.5,
-            roles=roles,
-            sha256=hashes(self.bundle, sorted(roles.values())),
-            training={
-                "recipe": recipe.model_dump(mode="json"),
-                "recipe_digest": recipe.digest,
-                "command": f"scripts/train {recipe.name}",
-                "commit": _commit(),
-                "seconds": {stage: round(s) for stage, s in self._seconds().items()},
-            },
-            figures={},
-        )
-
-    def _decoder_facts(self, tier: str) -> DecoderFacts:
-        recipe = self.recipe.decoders[tier]
-        return DecoderFacts(
-            layers=recipe.layers,
-            heads=recipe.heads,
-            width=recipe.width,
-            vocabulary=self.tokenizer.get_vocab_size(),
-            max_tokens=self.recipe.captions.max_tokens,
-            input_layers=recipe.input_layers,
-            parameters=_parameters(self.load_decoder(tier)),
-            calibration=(Calibration(),),
-        )
-
-    def _seconds(self) -> dict[str, float]:
-        """How long each stage took, of those that are done."""
-        return {
-            path.stem: float(path.read_text(encoding="utf-8"))
-            for path in sorted(self.folder.glob("*.seconds"))
-        }
-
-    def _write_json(self, name: str, value: Any) -> None:
-        (self.folder / name).write_text(json.dumps(value) + "\n", encoding="utf-8")
-
-    def stage(self, name: str, work: Callable[[], None]) -> None:
-        """Run a stage unless it is done; remember how long it took."""
-        done = self.folder / f"{name}.seconds"
-        if done.exists():
-            log.info("%s: done before", name)
-            return
-        began = time.monotonic()
-        work()
-        done.write_text(f"{time.monotonic() - began:.1f}\n", encoding="utf-8")
-        log.info("%s: %s s", name, done.read_text(encoding="utf-8").strip())
-
-
-def make(recipe: recipes.Recipe, out: Path, environment: Path | None = None) -> Path:
-    """Run all stages; returns the bundle's folder.
-
-    `environment` is where the TFLite tools are or shall be installed; without it, or if that
-    fails, the bundle has no TFLite encoder.
-    """
-    _set_up_torch(recipe.threads)
-    run = Run(recipe, out / f"{recipe.name}-{recipe.digest}")
-    run.stage("render", run.render)
-    run.stage("encoder", run.encoder)
-    run.stage("tokens", run.tokens)
-    run.stage("stream", run.stream)
-    run.stage("tables", run.tables)
-    run.stage("captions", run.captions)
-    # Side by side, a thread each: small matrices do not gain from a second thread.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(recipe.threads, mp_context=spawn) as pool:
-        list(pool.map(partial(train_one, recipe, run.folder), recipe.decoders))
-    run.stage("export", run.export)
-    if environment is None:
-        log.info("tflite: left out; --litert makes it")
-    else:
-        try:
-            run.stage("tflite", partial(run.tflite, environment))
-        except RuntimeUnavailable as exc:
-            log.warning("tflite: left out: %s", exc)
-    run.stage("finish", run.finish)
-    return run.bundle
-
-
-def train_one(recipe: recipes.Recipe, folder: Path, tier: str) -> None:
-    """Train one decoder in a process of its own."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    _set_up_torch(threads=1)
-    run = Run(recipe, folder)
-    run.stage(f"decoder-{tier}", partial(run.decoder, tier))
-    if recipe.decoders[tier].sharpen is not None:
-        run.stage(f"sharpen-{tier}", partial(run.sharpen, tier))
-
-
-def _set_up_torch(threads: int) -> None:
-    """Make results repeatable, and slow denormal numbers impossible."""
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    torch.set_flush_denormal(True)
-
-
-def _parameters(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _macs(encoder: Encoder) -> int:
-    """Multiply-accumulates of one picture, counted at convolutions and linear layers."""
-    total = 0
-
-    def count(module: Any, _inputs: Any, output: Any) -> None:
-        nonlocal total
-        total += output.numel() * module.weight[0].numel()
-
-    kinds = (torch.nn.Conv2d, torch.nn.Linear)
-    hooks = [m.register_forward_hook(count) for m in encoder.modules() if isinstance(m, kinds)]
-    shape = encoder.shape
-    encoder(torch.zeros(1, shape.height, shape.width, 3, dtype=torch.uint8))
-    for hook in hooks:
-        hook.remove()
-    return total
-
-
-def _commit() -> str:
-    """The commit that holds the code and the recipe; marked when the tree differs from it."""
-    commit = _git("rev-parse", "HEAD")
-    if not commit:
-        return "unknown"
-    return f"{commit}-dirty" if _git("status", "--porcelain") else commit
-
-
-def _git(*arguments: str) -> str:
-    here = Path(__file__).parent
-    command = ["git", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
-    return result.stdout.strip()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -427,6 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/train", description=__doc__.split("\n")[0])
     parser.add_argument("recipe", nargs="?", default="street", help="name or TOML file")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of runs")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="photos and their captions")
+    parser.add_argument(
+        "--text", type=Path, nargs="+", default=[], metavar="FILE", help="captions without photos"
+    )
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
     parser.add_argument(
         "--litert", type=Path, metavar="DIR", help="also TFLite, with tools installed there"
@@ -444,9 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = recipes.load(options.recipe)
         if options.seed is not None:
             recipe = recipe.model_copy(update={"seed": options.seed})
-        bundle = make(recipe, options.out, options.litert)
-        if options.plot is not None:
-            log.info("see %s", plots.draw(bundle.parent, options.plot, street().entropy_bits()))
+        if isinstance(recipe, recipes.PhotoRecipe):
+            if options.data is None:
+                raise ConfigError(f"recipe {recipe.name} needs photos with captions: --data DIR")
+            bundle = photo.make(recipe, options.out, options.data, options.text)
+        else:
+            bundle = street.make(recipe, options.out, options.litert)
+            if options.plot is not None:
+                bits = drawn_street().entropy_bits()
+                log.info("see %s", plots.draw(bundle.parent, options.plot, bits))
         if options.install:
             target = Path(str(files("aiflow.bundles"))) / recipe.name
             shutil.rmtree(target, ignore_errors=True)

@@ -1,11 +1,12 @@
-"""The simplest split computing: the encoder's features, quantized and put through zstd.
+"""The simplest split computing: the encoder's features through zstd, and our symbols as they are.
 
-Each channel is scaled to its own range on the calibration split. With 8 bits this is what most
-demonstrations send; with fewer it is a fairer one.
+Each channel of the features is scaled to its own range on the calibration split. With 8 bits this
+is what most demonstrations send; with fewer it is a fairer one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -60,6 +61,33 @@ class FeatureWay:
         planes = np.frombuffer(raw, np.uint8).reshape(shape[-1], *shape[:-1])
         levels = np.moveaxis(planes, 0, -1).astype(np.float32)
         return np.ascontiguousarray(levels * self.step + self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class FixedWay:
+    """Our own symbols without a codec, as FSQ is usually sent: an index for each token.
+
+    It has ceil(log2(product of its levels)) bits, and indices are packed.
+    """
+
+    levels: tuple[int, ...]
+    tokens: int
+
+    @property
+    def family(self) -> str:
+        return "fixed"
+
+    @property
+    def setting(self) -> str:
+        return f"{self.tokens} tokens of {self.token_bits} bits"
+
+    @property
+    def token_bits(self) -> int:
+        return math.ceil(math.log2(math.prod(self.levels)))
+
+    def carry(self, picture: Picture) -> Carried:
+        size = math.ceil(self.tokens * self.token_bits / 8)
+        return Carried(picture.symbols, size, size)
 
 
 def all_ways(encoder: FloatEncoder, calibration: Sequence[Picture]) -> list[FeatureWay]:

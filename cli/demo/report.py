@@ -19,7 +19,7 @@ MAX_FRAMES: Final = 10_000
 
 
 @dataclass(slots=True)
-class Frame:
+class ShownFrame:
     """One frame: its number in this run, its first caption, its latest one, and its truth."""
 
     number: int
@@ -65,17 +65,17 @@ class Summary:
         return " | ".join(parts)
 
 
-class Run:
+class Tally:
     """Collects captions, new ones and updates, in order of arrival."""
 
     def __init__(self) -> None:
-        self.frames: OrderedDict[str, Frame] = OrderedDict()
+        self.frames: OrderedDict[str, ShownFrame] = OrderedDict()
         self.events: deque[Caption] = deque(maxlen=2 * MAX_FRAMES)
         self.count = 0
         self.updates = 0
         self._first_sequence = 0
 
-    def add(self, caption: Caption, truth: Truth | None) -> Frame | None:
+    def add(self, caption: Caption, truth: Truth | None) -> ShownFrame | None:
         """Take one message; the frame that it shows, or None if it says nothing new."""
         if caption.type == "trigger":
             return None
@@ -84,7 +84,7 @@ class Run:
             self.events.append(caption)
         if frame is None:
             self.count += 1
-            frame = Frame(self.count, caption, caption, truth)
+            frame = ShownFrame(self.count, caption, caption, truth)
             self.frames[caption.id] = frame
             if len(self.frames) > MAX_FRAMES:
                 _, oldest = self.frames.popitem(last=False)
@@ -129,7 +129,7 @@ class Run:
         )
 
 
-def fact_f1(frames: Iterable[Frame]) -> float:
+def fact_f1(frames: Iterable[ShownFrame]) -> float:
     """F1 of the facts that the latest captions state, over all facts of all frames."""
     return facts_score(
         (parse(frame.latest.text), frame.truth.facts) for frame in frames if frame.truth is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from aiflow.cli.demo.report import Run, Summary
+from aiflow.cli.demo.report import Summary, Tally
 from aiflow.cli.faults import Terminated
 from aiflow.cli.output import check_writable, write_json
 from aiflow.cli.screen import DEMO_HEAD, Screen
@@ -46,7 +46,7 @@ def demo(options: DemoOptions) -> None:
     if options.json_path is not None:
         check_writable(options.json_path)
     screen = Screen(sys.stdout)
-    run = Run()
+    run = Tally()
     with _ended_by_signals(), running(options.system) as system:
         screen.line(system.route)
         screen.line(DEMO_HEAD)
@@ -68,7 +68,7 @@ def demo(options: DemoOptions) -> None:
     _complain_of_missing(run)
 
 
-def _show(system: System, screen: Screen, run: Run, frames: int) -> None:
+def _show(system: System, screen: Screen, run: Tally, frames: int) -> None:
     """Show captions until those of `frames` frames have come."""
     pause_s = STILL_S + 10.0 / system.plan.fps
     give_up_at = time.monotonic() + FIRST_CAPTION_S
@@ -82,7 +82,7 @@ def _show(system: System, screen: Screen, run: Run, frames: int) -> None:
             raise AiflowError(_silence(system, run, frames))
 
 
-def _settle(system: System, screen: Screen, run: Run) -> None:
+def _settle(system: System, screen: Screen, run: Tally) -> None:
     """Wait for updates in flight, and for captions that others have overtaken."""
     deadline = time.monotonic() + MAX_SETTLE_S
     quiet_at = time.monotonic() + SETTLE_S
@@ -95,21 +95,21 @@ def _settle(system: System, screen: Screen, run: Run) -> None:
             quiet_at = time.monotonic() + SETTLE_S
 
 
-def _take(system: System, screen: Screen, run: Run, caption: Caption) -> None:
+def _take(system: System, screen: Screen, run: Tally, caption: Caption) -> None:
     truth = system.truth.at(caption.timestamp) if system.truth is not None else None
     frame = run.add(caption, truth)
     if frame is not None:
         screen.numbered(frame.number, caption, frame.jpeg_bytes)
 
 
-def _look_up_truth(system: System, run: Run) -> None:
+def _look_up_truth(system: System, run: Tally) -> None:
     """Once more for frames whose truth had not been written when their caption came."""
     if system.truth is not None:
         for frame in run.frames.values():
             frame.truth = frame.truth or system.truth.at(frame.first.timestamp)
 
 
-def _silence(system: System, run: Run, frames: int) -> str:
+def _silence(system: System, run: Tally, frames: int) -> str:
     """Why nothing comes, as far as the tiers' logs tell."""
     words = [
         f"{child.name}'s log ends: {line}"
@@ -122,7 +122,7 @@ def _silence(system: System, run: Run, frames: int) -> str:
     )
 
 
-def _complain_of_missing(run: Run) -> None:
+def _complain_of_missing(run: Tally) -> None:
     if run.count == 0:
         raise AiflowError("no caption came")
     missing = run.missing()
@@ -134,7 +134,7 @@ def _complain_of_missing(run: Run) -> None:
         )
 
 
-def _document(options: DemoOptions, run: Run, summary: Summary) -> dict[str, object]:
+def _document(options: DemoOptions, run: Tally, summary: Summary) -> dict[str, object]:
     """What --json writes: `captions` has each frame's latest message, `events` all that came."""
     link = options.system.link or LinkSpec()
     return {

@@ -137,12 +137,30 @@ def _certificate_findings(broker: Broker) -> Iterator[Finding]:
 
 
 def _file_finding(what: str, path: Path) -> Finding:
-    from aiflow.cli.doctor.certificates import until_of_file
-
     try:
         return _judged(f"{what} {path}", until_of_file(path), "renew it: aiflow enroll")
     except ConfigError as error:
         return failed("certificate", str(error), f"correct {what} of [broker]")
+
+
+def until_of_file(path: Path) -> dt.datetime:
+    """The first end of the certificates in a PEM file. Raises ConfigError."""
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} holds no certificate in PEM form") from error
+    return min(one.not_valid_after_utc for one in found)
+
+
+def until(der: bytes) -> dt.datetime:
+    """The end of one certificate. Raises ValueError if it is none."""
+    from cryptography import x509
+
+    return x509.load_der_x509_certificate(der).not_valid_after_utc
 
 
 def _judged(what: str, end: dt.datetime, what_next: str) -> Finding:
@@ -157,8 +175,6 @@ def _judged(what: str, end: dt.datetime, what_next: str) -> Finding:
 
 def _end_of_brokers(broker: Broker) -> dt.datetime | None:
     """None where no handshake comes about; the login says why."""
-    from aiflow.cli.doctor.certificates import until
-
     with contextlib.suppress(OSError, ConfigError, ValueError):
         tls = Credentials.read(broker).tls
         with socket.create_connection((broker.host, broker.port), CONNECT_S) as plain:

@@ -30,7 +30,8 @@ class TierSettings:
     """What doctor looks at, out of any tier's configuration."""
 
     tier: str
-    bundle: str = "street"
+    bundles: tuple[str, ...] = ()
+    """Names or paths; none: all built-in ones."""
     runtime: str = "onnx"
     threads: int = 1
     provider: str = "cpu"
@@ -56,7 +57,7 @@ def read_settings(tier: str, path: Path | None, *, installed: bool) -> TierSetti
             store = _kept(tier, outbox_path(config), config.outbox.path, installed=installed)
             return replace(
                 known,
-                bundle=config.bundle,
+                bundles=(config.bundle_name,),
                 runtime=config.runtime,
                 threads=config.threads,
                 provider=config.provider,
@@ -69,7 +70,7 @@ def read_settings(tier: str, path: Path | None, *, installed: bool) -> TierSetti
         case EdgeConfig():
             return replace(
                 known,
-                bundle=config.bundle,
+                bundles=() if config.bundle is None else (config.bundle,),
                 threads=config.threads,
                 broker=config.broker,
                 store=_kept(tier, ledger_path(config), config.ledger, installed=installed),
@@ -79,7 +80,7 @@ def read_settings(tier: str, path: Path | None, *, installed: bool) -> TierSetti
         case CloudConfig():
             return replace(
                 known,
-                bundle=config.bundle,
+                bundles=() if config.bundle is None else (config.bundle,),
                 threads=config.threads,
                 broker=config.broker,
                 running=running,

@@ -11,7 +11,7 @@ from aiflow.cli.doctor import machine
 from aiflow.cli.doctor.finding import Finding, failed, ok, warning
 from aiflow.cli.doctor.probe import ProbeFailed, probe
 from aiflow.cli.doctor.settings import TierSettings
-from aiflow.common.bundle import Bundle
+from aiflow.common.bundle import Bundle, built_in
 from aiflow.common.errors import AiflowError, BundleNotFound, ConfigError
 from aiflow.device.camera import Source
 from aiflow.device.camera.source import Origin
@@ -45,15 +45,20 @@ def keys(settings: TierSettings) -> Iterator[Finding]:
 
 
 def models(settings: TierSettings) -> Iterator[Finding]:
-    """The bundle's hashes, and whether the runtime can do what the tier needs of it."""
+    """Each bundle's hashes, and whether the runtime can do what the tier needs of it."""
+    for name in settings.bundles or built_in():
+        yield from _of_bundle(settings, name)
+
+
+def _of_bundle(settings: TierSettings, bundle_name: str) -> Iterator[Finding]:
     try:
-        bundle = Bundle.open(settings.bundle)
+        bundle = Bundle.open(bundle_name)
     except AiflowError as error:
         yield failed("bundle", str(error), _bundle_next(error))
         return
     files = len(bundle.manifest.sha256)
     yield ok("bundle", f"{bundle.manifest.name} {bundle.id[:12]}: all {files} files are as made")
-    job: dict[str, Any] = {"bundle": settings.bundle, "threads": settings.threads}
+    job: dict[str, Any] = {"bundle": bundle_name, "threads": settings.threads}
     if settings.tier == "device":
         job |= {"what": "encoder", "runtime": settings.runtime, "provider": settings.provider}
     else:

@@ -37,7 +37,7 @@ MAX_PREFIX: Final = 32
 """Characters; a certificate's name begins with it."""
 
 
-class Entry(BaseModel):
+class Enrolled(BaseModel):
     """One certificate: whose it is, its serial number in hex, when it ends or was revoked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,7 +56,7 @@ class Register(BaseModel):
     version: Literal[1] = 1
     prefix: str
     broker: BrokerFacts | None = None
-    issued: tuple[Entry, ...] = ()
+    issued: tuple[Enrolled, ...] = ()
 
 
 class Authority:
@@ -78,7 +78,7 @@ class Authority:
         return self._register.broker
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[Enrolled, ...]:
         return self._register.issued
 
     @property
@@ -101,7 +101,7 @@ class Authority:
             CLIENT_KEY: (issued.key, SECRET),
         }
         private_files.new_folder(folder, files)
-        entry = Entry(identity=identity, serial=f"{issued.serial:x}", until=issued.until)
+        entry = Enrolled(identity=identity, serial=f"{issued.serial:x}", until=issued.until)
         self._save(self._register.model_copy(update={"issued": (*self.entries, entry)}))
         return folder
 
@@ -125,7 +125,7 @@ class Authority:
         identity = entry.identity.model_copy(update={"pictures": allowed})
         self._exchange(entry, entry.model_copy(update={"identity": identity}))
 
-    def revoke(self, name: str, role: Role | None) -> tuple[Entry, Path]:
+    def revoke(self, name: str, role: Role | None) -> tuple[Enrolled, Path]:
         """Let one identity in no more; returns it, and where its files were moved to."""
         entry = self._found(name, role)
         now = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -138,7 +138,7 @@ class Authority:
             private_files.move(folder, aside)
         return revoked, aside
 
-    def _found(self, name: str, role: Role | None) -> Entry:
+    def _found(self, name: str, role: Role | None) -> Enrolled:
         """The valid entry of that name."""
         found = [
             entry
@@ -153,11 +153,11 @@ class Authority:
             raise ConfigError(f"{name!r} may be {who}; say which with --role, or by the last name")
         return found[0]
 
-    def _exchange(self, old: Entry, new: Entry) -> None:
+    def _exchange(self, old: Enrolled, new: Enrolled) -> None:
         issued = tuple(new if entry is old else entry for entry in self.entries)
         self._save(self._register.model_copy(update={"issued": issued}))
 
-    def _valid(self) -> list[Entry]:
+    def _valid(self) -> list[Enrolled]:
         return [entry for entry in self.entries if entry.revoked is None]
 
     def _save(self, register: Register) -> None:

@@ -30,6 +30,7 @@ OPTIONS: Final[Mapping[Origin, frozenset[str]]] = {
     "url": frozenset(),
     "path": frozenset({"loop"}),
 }
+_PLAIN_PATH: Final = re.compile(r"\.{0,2}/[\w./ +-]+|[\w. +-]+|/dev/[\w./:+-]+")
 _ALL_OPTIONS: Final = frozenset().union(*OPTIONS.values())
 
 
@@ -68,7 +69,7 @@ class Source:
             origin = "device"
         if not target:
             raise ConfigError("a camera's uri is empty")
-        return cls(origin, target, _options(origin, query))
+        return cls(origin, target, _options(origin, target, query))
 
     @property
     def live(self) -> bool:
@@ -100,8 +101,7 @@ class Source:
             case "synthetic" | "picamera2":
                 return f"{self.origin}:{self.target}"
         # A path that is none may be a mistyped URL, with a password anywhere in it.
-        plain = re.fullmatch(r"\.{0,2}/[\w./ +-]+|[\w. +-]+|/dev/[\w./:+-]+", self.target)
-        return self.target if plain else "what its uri names"
+        return self.target if _PLAIN_PATH.fullmatch(self.target) else "what its uri names"
 
 
 def harmless_url(url: str) -> str:
@@ -143,12 +143,13 @@ def _is_device(target: str) -> bool:
         return False
 
 
-def _options(origin: Origin, query: str) -> tuple[tuple[str, str], ...]:
+def _options(origin: Origin, target: str, query: str) -> tuple[tuple[str, str], ...]:
     options = tuple(parse_qsl(query, keep_blank_values=True))
-    for name, _ in options:
+    for name, value in options:
         if name not in OPTIONS[origin]:
             known = ", ".join(sorted(OPTIONS[origin])) or "none"
-            # Of a mistyped URL the name may be secret.
-            option = f"option {name!r}" if name in _ALL_OPTIONS else "an option"
-            raise ConfigError(f"camera {option} is unknown here; known are {known}")
+            # What stands behind the ? of a mistyped URL may be secret.
+            harmless = name in _ALL_OPTIONS or (value and _PLAIN_PATH.fullmatch(target))
+            option = f"camera option {name!r}" if harmless else "an option of the camera"
+            raise ConfigError(f"{option} is unknown here; known are {known}")
     return options

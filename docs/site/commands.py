@@ -31,7 +31,7 @@ COMMENT: Final = re.compile(r"(^|\s+)# .*$")
 
 
 @dataclass(frozen=True)
-class Block:
+class CodeBlock:
     """A fenced block: where it begins, its language, its text, and what trying it would need."""
 
     page: str
@@ -47,7 +47,7 @@ class Block:
         return [line for line in stripped if line]
 
 
-def blocks(*languages: str) -> Iterator[Block]:
+def blocks(*languages: str) -> Iterator[CodeBlock]:
     """All blocks in one of these languages, page by page."""
     for path in PAGES:
         page = path.read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def blocks(*languages: str) -> Iterator[Block]:
                 line = page.count("\n", 0, found.start("language")) + 1
                 text = textwrap.dedent(found["text"])
                 name = str(path.relative_to(ROOT))
-                yield Block(name, line, found["language"], text, found["needs"])
+                yield CodeBlock(name, line, found["language"], text, found["needs"])
 
 
 def spans() -> Iterator[tuple[str, str]]:

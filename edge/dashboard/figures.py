@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 STEP_S: Final = 10.0
@@ -37,14 +37,6 @@ class Sum:
         if jpeg is not None:
             self.jpeg += jpeg
             self.beside_jpeg += uplink
-
-    def to_json(self) -> dict[str, int]:
-        return {
-            "frames": self.frames,
-            "uplink": self.uplink,
-            "jpeg": self.jpeg,
-            "beside_jpeg": self.beside_jpeg,
-        }
 
 
 @dataclass(slots=True)
@@ -81,8 +73,8 @@ class Figures:
         by_number = {step.number: step for step in self._steps}
         shown = [by_number.get(present - back) for back in reversed(range(STEPS))]
         return {
-            "total": self._total.to_json(),
-            "minute": self._last_minute(now).to_json(),
+            "total": asdict(self._total),
+            "minute": asdict(self._last_minute(now)),
             "step_s": STEP_S,
             "bytes": [step.sum.uplink if step else 0 for step in shown],
             "latency_ms": [

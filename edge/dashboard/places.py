@@ -6,7 +6,7 @@ What comes beyond the bounds below is not listed; `unlisted` counts how often.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Final, TypeVar
 
 from aiflow.common.messages import Descriptor, DeviceStats, EdgeStats, Value
@@ -108,33 +108,18 @@ class Places:
     def node_stats(self, stats: EdgeStats) -> None:
         node = self.node(stats.node)
         node.software = stats.software
-        rest = stats.values.get("cloud_rest_s")
+        rest = stats.values.get("cloud_rest_seconds")
         node.cloud_rest_s = float(rest) if isinstance(rest, int | float) else 0.0
         node.pending = _whole(stats.values.get("escalations_pending")) or 0
 
     def to_json(self) -> dict[str, object]:
         return {
-            "devices": [
-                {"name": name, "state": one.state, "software": one.software, "waiting": one.waiting}
-                for name, one in sorted(self.devices.items())
-            ],
+            "devices": [{"name": name} | asdict(one) for name, one in sorted(self.devices.items())],
             "cameras": [
-                {
-                    "device": device,
-                    "name": name,
-                    "state": one.state,
-                    "enabled": one.enabled,
-                    "frames": one.frames,
-                    "captioned_at": one.captioned_at,
-                    "facts": one.facts,
-                    "stages": one.stages,
-                }
+                {"device": device, "name": name} | asdict(one)
                 for (device, name), one in sorted(self.cameras.items())
             ],
-            "nodes": [
-                {"name": name, "state": one.state, "software": one.software, "pending": one.pending}
-                for name, one in sorted(self.nodes.items())
-            ],
+            "nodes": [{"name": name} | asdict(one) for name, one in sorted(self.nodes.items())],
             "unlisted": self.unlisted,
         }
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
+from aiflow.common.catalogue import CATALOGUE
 from aiflow.edge.dashboard.places import Places
 
 MAX_NEWS: Final = 50
@@ -23,25 +24,7 @@ _MAX_DETAIL: Final = 48
 
 Level = Literal["alarm", "notice"]
 
-WORDS: Final[Mapping[str, str]] = {
-    # Of devices.
-    "aiflow_camera_stalls_total": "a camera delivered nothing for a while",
-    "aiflow_camera_reconnects_total": "a camera had to be opened again",
-    "aiflow_frames_dropped_total": "frames could not be stored",
-    "aiflow_stream_faults_total": "frames could not be used",
-    "aiflow_outbox_dropped_total": "the outbox dropped frames",
-    "aiflow_outbox_corrupt_total": "the outbox had damaged entries",
-    "aiflow_outbox_faults_total": "the outbox could not be used",
-    # Of edge nodes.
-    "aiflow_dropped_total": "frames had no room to wait; their devices send them again",
-    "aiflow_payload_errors_total": "payloads were refused",
-    "aiflow_publish_errors_total": "captions were not published",
-    "aiflow_storage_errors_total": "the ledger could not be written",
-    "aiflow_escalation_faults_total": "the cloud could not be asked",
-    "aiflow_faults_total": "a fault of our own; its log says more",
-    # Of both.
-    "aiflow_mqtt_faults_total": "trouble with messages",
-}
+ALARMS: Final = {name: metric.alarm for name, metric in CATALOGUE.items() if metric.alarm}
 """What a counter of faults means to a person; other counters are no faults."""
 
 
@@ -54,9 +37,6 @@ class Trouble:
     what: str
     at: float | None = None
 
-    def to_json(self) -> dict[str, object]:
-        return {"level": self.level, "where": self.where, "what": self.what, "at": self.at}
-
 
 class Troubles:
     """Remembers the counters of each daemon, and what has grown."""
@@ -67,7 +47,7 @@ class Troubles:
 
     def counted(self, where: str, counters: Mapping[str, int], at: float) -> None:
         """Take the counters of one daemon. Its first message only says where they stand."""
-        faults = {name: n for name, n in counters.items() if name.partition("{")[0] in WORDS}
+        faults = {name: n for name, n in counters.items() if name.partition("{")[0] in ALARMS}
         faults = dict(list(faults.items())[:_MAX_SERIES])
         before = self._counters.get(where)
         if before is None:
@@ -85,7 +65,7 @@ class Troubles:
         """What is so at present, then the news of the last hour, newest first."""
         present = list(_present(places)) if connected else [_no_broker()]
         news = [one for one in reversed(self._news) if one.at is not None and at - one.at < KEPT_S]
-        return [one.to_json() for one in [*present, *news]]
+        return [asdict(one) for one in [*present, *news]]
 
 
 def _no_broker() -> Trouble:
@@ -115,4 +95,4 @@ def _sentence(series: str, grown: int) -> str:
     values = [part.partition("=")[2].strip('"}') for part in labels.split(",") if part]
     detail = f" ({', '.join(values)})"[:_MAX_DETAIL] if values else ""
     times = "once" if grown == 1 else f"{grown:,} times"
-    return f"{WORDS[name]}{detail}, {times}"
+    return f"{ALARMS[name]}{detail}, {times}"

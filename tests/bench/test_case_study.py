@@ -8,19 +8,12 @@ import pytest
 
 pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
 
-from aiflow.bench import case_page, case_runs, case_study
-from aiflow.bench.case_model import projected_s
-from aiflow.bench.case_runs import Seen, observe
-from aiflow.bench.case_study import goals, summary
-from aiflow.bench.upload import Picture
+from aiflow.bench import case_runs, case_study
+from aiflow.bench.case_runs import Observed, observe
+from aiflow.bench.case_study import goals, summary, table
+from aiflow.bench.upload import PictureCodec
 from aiflow.common.messages import Caption, CaptionBytes, Latency
 from aiflow.rig.link import LinkSpec
-
-PARTS = {
-    "camera": 0.02, "encode": 0.01, "compress": 0.001, "jpeg_code": 0.004, "jpeg_read": 0.005,
-    "matched_code": 0.01, "matched_read": 0.001, "nano": 0.01, "edge": 0.02, "cloud": 0.05,
-    "verify": 0.01, "hop": 0.002, "wan": 0.03,
-}  # fmt: skip
 
 
 def caption(number: int, tier: str = "edge", kind: str = "new") -> Caption:
@@ -44,19 +37,8 @@ def caption(number: int, tier: str = "edge", kind: str = "new") -> Caption:
     )
 
 
-def test_the_model_is_the_sum_of_the_parts() -> None:
-    spec = LinkSpec.parse("10KB/s,100ms")
-    assert projected_s("cascade", 30, spec, PARTS) == pytest.approx(
-        0.02 + 2 * 0.002 + 0.01 + 0.001 + 0.02 + 30 / 10_000 + 0.05
-    )
-    picture = projected_s("cloud-jpeg", 30_000, spec, PARTS)
-    assert picture == pytest.approx(
-        0.02 + 2 * 0.002 + 0.004 + 0.005 + 0.01 + 0.05 + 0.03 + 3.0 + 0.05
-    )
-
-
 def test_a_row_leaves_out_the_warm_up_and_knows_the_last_word() -> None:
-    seen = Seen(uplink_bytes=21.0)
+    seen = Observed(uplink_bytes=21.0)
     for number in range(12):
         seen.first[str(number)] = (9.0 if number < 3 else 0.1, caption(number))
         seen.last[str(number)] = (0.3, caption(number, "cloud", "update"))
@@ -71,7 +53,7 @@ def figures() -> dict[str, Any]:
     rows = [
         {
             "system": system, "link": link, "latency_p50_s": 2.0 if "cloud" in system else 0.1,
-            "latency_p95_s": 0.2, "projected_s": 0.1, "uplink_bytes_mean": 20.0, "cider": 4.5,
+            "latency_p95_s": 0.2, "uplink_bytes_mean": 20.0, "cider": 4.5,
             "fact_f1": 0.99, "tiers": {"edge": 3},
         }
         for link in case_study.LINKS
@@ -79,7 +61,6 @@ def figures() -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "rows": rows,
-        "parts_s": PARTS,
         "switch": {"own_caption_s": [1.0, 2.5], "back_s": [3.0, 4.0]},
     }
 
@@ -91,16 +72,18 @@ def test_goals_look_at_the_worst() -> None:
     share, good = reached["cascade's p50 over cloud JPEG's, 25KB/s,50ms"]
     assert share == pytest.approx(0.05)
     assert good
-    page = case_page.table(figures(), goals(figures()))
+    page = table(figures())
     assert "| JPEG to the cloud " in page
     assert "0.100 / 0.200" in page
 
 
 @pytest.mark.parametrize(
     "system, picture",
-    [("split", None), ("cloud-jpeg", Picture(codec="jpeg", size=(160, 120), quality=50))],
+    [("split", None), ("cloud-jpeg", PictureCodec(codec="jpeg", size=(160, 120), quality=50))],
 )
-def test_a_short_run(system: str, picture: Picture | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_run(
+    system: str, picture: PictureCodec | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(case_runs, "WARM_UP", 1)
     monkeypatch.setattr(case_study, "WARM_UP", 1)
     seen = observe(system, LinkSpec.parse("1.25MB/s,20ms"), picture, 3, frames=2)

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 
 from aiflow.bench import coded
-from aiflow.bench.coded import CONTEXT, FIRST_SEQUENCE, FPS, Coder, Sending, Unpredicted, send
+from aiflow.bench.coded import (
+    CONTEXT,
+    FIRST_SEQUENCE,
+    FPS,
+    Coder,
+    Sending,
+    Sent,
+    send,
+)
 from aiflow.common.codec import Tables
 from aiflow.common.symbols import Decoded, Symbols, decode
-from aiflow.common.wire import Header, Kind, unpack
+from aiflow.common.wire import Header, Kind, pack_receipt, unpack
 from aiflow.device.config import SendingConfig
 from aiflow.edge.config import EdgeConfig
 
@@ -68,7 +76,7 @@ def test_a_still_scene_costs_little_between_key_frames() -> None:
 
 def test_without_prediction_everything_goes_as_it_is_kept() -> None:
     keys = CODER.keys(_still(30))
-    went = send(keys, Unpredicted())
+    went = send(keys)
     assert [one.payload for one in went.frames] == [key.payload for key in keys]
     assert [one.asked for one in went.frames] == [True] + [False] * 29
 
@@ -82,7 +90,7 @@ def test_every_frame_is_receipted_once_and_after_it_was_sent() -> None:
 
 
 def test_receipts_are_gathered_for_as_long_as_the_edge_is_told_to() -> None:
-    went = send(CODER.keys(_still(40)), Unpredicted())
+    went = send(CODER.keys(_still(40)))
     each = round(EdgeConfig().receipt_every_s * FPS)
     assert [len(sequences) for _, sequences in went.receipts] == [each] * (40 // each)
 
@@ -91,3 +99,23 @@ def test_a_codec_that_lies_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coded, "decompress", lambda *_, **__: np.zeros((4, 3), np.uint8))
     with pytest.raises(RuntimeError, match="other symbols"):
         CODER.keys(np.ones((1, 4, 3), np.uint8))
+
+
+def test_mqtt_adds_its_headers_pubacks_and_receipts() -> None:
+    first, payload = 172_800, bytes([1 << 4 | Kind.KEY]) + bytes(19)
+    went = Sending(
+        frames=[
+            Sent(first + index, payload, asked=index < 2, timed=index > 9) for index in range(12)
+        ],
+        receipts=[(4, list(range(first, first + 4))), (12, list(range(first + 4, first + 12)))],
+    )
+    found = went.socket_bytes()
+    # Two with QoS 1 and an expiry, eight with an alias alone, two with QoS 1; and one topic.
+    assert found.up * 12 == pytest.approx(
+        2 * 35 + 8 * 28 + 2 * 30 + len(b"aiflow/porch/street/embedding")
+    )
+    receipts = [len(pack_receipt(sequences)) for _, sequences in went.receipts]
+    header = 2 + 2 + len(b"aiflow/porch/street/receipt") + 1
+    assert found.down * 12 == pytest.approx(4 * 4 + sum(receipts) + 2 * header)
+    assert found.mean == found.up + found.down
+    assert found.frames_per_receipt == 6

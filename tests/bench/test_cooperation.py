@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
 
 from aiflow.bench import cooperation
-from aiflow.bench.captions import Scores
+from aiflow.bench.judge import Scores
 
 
 def scores(cider: np.ndarray) -> Scores:

@@ -12,8 +12,7 @@ pytest.importorskip("PIL", reason="needs the extra bench")
 pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
 
 from aiflow.bench.baselines.way import Carried, Picture
-from aiflow.bench.captions import Scores
-from aiflow.bench.judge import Answers
+from aiflow.bench.judge import Answers, Scores
 from aiflow.bench.search import Ground, Scored, Screened, contenders, ladder, search, strongest
 
 

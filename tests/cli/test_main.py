@@ -135,7 +135,7 @@ def test_without_a_command_there_is_help_and_status_2(capsys: pytest.CaptureFixt
 def test_an_expected_fault_is_one_sentence_and_status_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiflow.cli.watch.CONNECT_S", 0.2)
+    monkeypatch.setattr("aiflow.client.subscription.CONNECT_S", 0.2)
     assert main.run(["watch", "--broker", "mqtt://127.0.0.1:1"]) == 1
     written = capsys.readouterr()
     assert written.err.startswith("aiflow: the MQTT broker at 127.0.0.1:1 cannot be reached")

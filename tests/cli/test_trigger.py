@@ -70,7 +70,7 @@ def test_what_a_camera_shows_becomes_an_example(
     assert path.name == "trigger-open-gate.json"
     assert path.stat().st_mode & 0o777 == 0o600
     assert f"learned open-gate from 1 frames: {path}" in capsys.readouterr().out
-    example = read_examples(load(EdgeConfig, config, environ={}), bundle.id)["open-gate"]
+    example = read_examples(load(EdgeConfig, config, environ={}), {bundle.id})["open-gate"]
     assert (example.device, example.camera) == ("pi", "door")
     assert example.similarity(symbols) == 1.0
     assert example.similarity(4 - symbols) < 0.9

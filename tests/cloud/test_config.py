@@ -11,7 +11,7 @@ from aiflow.common.errors import ConfigError
 
 def test_nothing_must_be_set() -> None:
     config = load(CloudConfig, None, environ={})
-    assert (config.pool, config.bundle) == ("default", "street")
+    assert (config.pool, config.bundle) == ("default", None)
     assert config.worker == default_worker()
     assert str(os.getpid()) in config.worker
 

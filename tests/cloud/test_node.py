@@ -97,7 +97,7 @@ class World:
             {"broker": {"port": self.broker.port}, "worker": name} | settings
         )
         worker = CloudNode(
-            config, BundleCoding("ab" * 32, b"\xab\xab", self._tables), self.captions
+            config, [BundleCoding("ab" * 32, b"\xab\xab", self._tables)], self.captions
         )
         self.stack.enter_context(worker)
         worker._session.wait_connected(PATIENCE_S)
@@ -260,8 +260,8 @@ class ToyCaptions:
 bundle = SimpleNamespace(
     id="ab" * 32, tag=b"\\xab\\xab", tables=Tables.uniform(6, 3, 5, layers=(4, 6)), tokens=6, dims=3
 )
-service.Bundle = SimpleNamespace(open=lambda name: bundle)
-service.Captioner = ToyCaptions
+service.open_bundles = lambda name: (bundle,)
+service.warm_captioners = lambda bundles, tier, threads: ToyCaptions()
 service.run(load(CloudConfig, None))
 """
 

@@ -24,7 +24,11 @@ class Desk:
         self.captions = captions
         self.counters = Counters()
         self.worker = Worker(
-            captions, BundleCoding("ab" * 32, b"\xab\xab", tables), "w1", self.counters, lambda: NOW
+            captions,
+            [BundleCoding("ab" * 32, b"\xab\xab", tables)],
+            "w1",
+            self.counters,
+            lambda: NOW,
         )
 
     def answer(self, *requests: bytes, waited_s: float = 0.0) -> list[CloudReply]:

@@ -86,6 +86,9 @@ class FakeEncoder:
         self.calls = 0
         self.fault: Exception | None = None
 
+    def fitted(self, image: Image) -> Image:
+        return image
+
     def encode(self, image: Image) -> Encoding:
         self.calls += 1
         if self.fault is not None:

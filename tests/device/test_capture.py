@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -22,8 +23,11 @@ class Heard:
     def __init__(self) -> None:
         self.values: list[int] = []
         self.statuses: list[str] = []
+        self.free = threading.Event()
+        self.free.set()
 
     def take(self, frame: Frame) -> None:
+        self.free.wait(10)
         self.values.append(int(frame.image[0, 0, 0]))
         frame.release()
 
@@ -70,9 +74,27 @@ def test_frames_are_delivered_and_the_camera_is_online(
     new_capture: NewCapture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
 ) -> None:
     new_capture()
-    camera.show(*range(1, 9))
-    wait_until(lambda: heard.values == list(range(1, 9)), "no frames")
+    for value in range(1, 9):
+        camera.show(value)
+        wait_until(lambda: heard.values == list(range(1, value + 1)), "no frames")  # noqa: B023
     assert heard.statuses == ["online"]
+
+
+def test_of_frames_that_come_while_one_is_worked_on_the_freshest_counts(
+    new_capture: NewCapture, camera: FakeCamera, heard: Heard, wait_until: WaitUntil
+) -> None:
+    heard.free.clear()
+    capture = new_capture()
+    camera.show(1)
+    wait_until(lambda: capture.captured == 1, "no frame")
+    camera.show(2, 3)  # as many as there is memory for
+    wait_until(lambda: not camera.waiting, "not read")
+    time.sleep(0.05)
+    heard.free.set()
+    wait_until(lambda: heard.values == [1, 3], "not the freshest")
+    assert (capture.captured, capture.replaced) == (3, 1)
+    camera.end()
+    wait_until(lambda: heard.statuses == ["online", "offline"], "not ended")
 
 
 def test_failing_camera_is_opened_again(

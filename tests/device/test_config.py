@@ -29,7 +29,7 @@ def test_small_file_is_enough(tmp_path: Path) -> None:
     config = loaded(tmp_path, SMALL)
     (camera,) = config.camera
     assert (camera.uri, camera.fps, camera.enabled) == ("0", 2.0, True)
-    assert (config.bundle, config.runtime, config.allow_images) == ("street", "onnx", False)
+    assert (config.bundle_name, config.runtime, config.allow_images) == ("photo", "onnx", False)
 
 
 @pytest.mark.parametrize(

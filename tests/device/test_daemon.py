@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -28,7 +28,7 @@ from aiflow.common.wire import (
     pack_refine_order,
     unpack,
 )
-from aiflow.device import capture, sender
+from aiflow.device import capture, edge_health, send_loop, uplink
 from aiflow.device.config import DeviceConfig
 from aiflow.device.daemon import Device
 from aiflow.device.outbox import Outbox
@@ -36,6 +36,8 @@ from aiflow.device.outbox import Outbox
 if TYPE_CHECKING:
     from tests.conftest import Mosquitto
     from tests.device.conftest import FakeCamera, FakeEncoder, WaitUntil
+
+    from aiflow.common.encoder import Encoder
 
 NewDevice = Callable[..., Device]
 
@@ -130,7 +132,9 @@ def new_device(
 
     monkeypatch.setattr(capture, "BACKOFF_S", (0.01, 0.05))
     monkeypatch.setattr(capture, "GRACE_S", 0.02)
-    monkeypatch.setattr(sender, "SETTLE_S", 0.02)
+    monkeypatch.setattr(edge_health, "SETTLE_S", 0.02)
+    monkeypatch.setattr(uplink, "TICK_S", 0.02)
+    monkeypatch.setattr(send_loop, "TICK_S", 0.02)
     devices: list[Device] = []
 
     def make(**settings: object) -> Device:
@@ -145,7 +149,7 @@ def new_device(
         device = Device(
             config,
             bundle,
-            encoder,
+            cast("Encoder", encoder),
             outbox,
             counters,
             fatal_faults.append,
@@ -469,18 +473,18 @@ def test_full_disk_passes_and_a_damaged_outbox_is_fatal(
     wait_until: WaitUntil,
 ) -> None:
     new_device()
-    outbox._database.execute("PRAGMA query_only = ON")
+    outbox._file._database.execute("PRAGMA query_only = ON")
     camera.show(50)
     dropped = "aiflow_frames_dropped_total"
     wait_until(lambda: outbox.counters.value(dropped, reason="storage") == 1, "not counted")
     camera.show(50)
     wait_until(lambda: outbox.counters.value(dropped, reason="storage") == 2, "not counted")
-    outbox._database.execute("PRAGMA query_only = OFF")
+    outbox._file._database.execute("PRAGMA query_only = OFF")
     camera.show(50)
     wait_until(lambda: watcher.sequences() == [0], "not sent")
     assert fatal_faults == []
-    outbox.damaged = True
-    outbox._database.execute("PRAGMA query_only = ON")
+    outbox._file.damaged = True
+    outbox._file._database.execute("PRAGMA query_only = ON")
     camera.show(100)
     wait_until(lambda: fatal_faults, "not told")
 
@@ -551,15 +555,18 @@ def test_threads_that_are_stuck_are_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     device = new_device()
-    peers = device._courier._peers
-    wait_until(lambda: peers.wait_s(time.monotonic()) == 0, "it does not send yet")
+    wait_until(lambda: device._health.wait_s(time.monotonic()) == 0, "it does not send yet")
+    camera.show(200)
+    wait_until(lambda: device.stats().cameras["door"]["accepted"] == 1, "no frame")
+    uplink_of_door = device._cameras["door"].uplink
     with outbox._lock:
+        uplink_of_door._covered.append(0)
         camera.show(100)
-        wait_until(lambda: device.stats().cameras["door"]["captured"] == 1, "no frame")
+        wait_until(lambda: device.stats().cameras["door"]["captured"] == 2, "no frame")
         device.ask()
-        wait_until(lambda: device.silent() == ["stream door", "courier"], "not seen")
+        wait_until(lambda: device.silent() == ["camera door", "send loop"], "not seen")
         monkeypatch.setattr(mqtt, "STUCK_S", -1.0)
-        assert device.silent() == ["stream door", "courier", "network"]
+        assert device.silent() == ["camera door", "send loop", "network"]
         monkeypatch.undo()
     wait_until(lambda: not device.silent(), "not stuck any more")
 

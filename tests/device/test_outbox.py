@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from aiflow.common.errors import PayloadMalformed, StorageError
+from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
-from aiflow.device.outbox import Entry, Outbox
+from aiflow.common.wire import Kind
+from aiflow.device.outbox import MIGRATIONS, Entry, Outbox, Record
 
 NOW_MS = 1_700_000_000_000
 MANY = 1_000_000
@@ -25,8 +26,12 @@ def opened(
     return Outbox(path, max_entries=entries, max_bytes=size, counters=counters or Counters())
 
 
+def kept(body: bytes) -> Record:
+    return Record(Kind.KEY, 40, body, 2)
+
+
 def put(outbox: Outbox, *payloads: bytes, camera: str = "door") -> list[int]:
-    return [outbox.put(camera, lambda _, p=payload: p).sequence for payload in payloads]  # type: ignore[misc]
+    return [outbox.put(camera, kept(payload)).sequence for payload in payloads]
 
 
 def sequences(outbox: Outbox, camera: str = "door") -> list[int]:
@@ -45,12 +50,12 @@ def outbox(path: Path) -> Iterator[Outbox]:
         yield outbox
 
 
-def test_payload_is_built_from_its_sequence(outbox: Outbox) -> None:
-    assert outbox.put("door", lambda sequence: b"frame %d" % sequence) == Entry(0, b"frame 0")
-    assert outbox.put("door", lambda sequence: b"frame %d" % sequence) == Entry(1, b"frame 1")
-    assert outbox.after("door", -1, 10) == [Entry(0, b"frame 0"), Entry(1, b"frame 1")]
-    assert outbox.after("door", 0, 10) == [Entry(1, b"frame 1")]
-    assert outbox.after("door", -1, 1) == [Entry(0, b"frame 0")]
+def test_frames_are_kept_in_the_order_of_their_sequences(outbox: Outbox) -> None:
+    entries = [Entry(number, NOW_MS, kept(b"frame %d" % number)) for number in range(2)]
+    assert [outbox.put("door", entry.record) for entry in entries] == entries
+    assert outbox.after("door", -1, 10) == entries
+    assert outbox.after("door", 0, 10) == entries[1:]
+    assert outbox.after("door", -1, 1) == entries[:1]
     assert (outbox.entries, outbox.payload_bytes) == (2, 14)
 
 
@@ -58,7 +63,7 @@ def test_get_finds_exactly_that_frame(outbox: Outbox) -> None:
     put(outbox, b"a", b"b", b"c")
     outbox.remove("door", [1])
     assert outbox.get("door", 1) is None
-    assert outbox.get("door", 2) == Entry(2, b"c")
+    assert outbox.get("door", 2) == Entry(2, NOW_MS, kept(b"c"))
     assert outbox.get("door", 3) is None
 
 
@@ -78,29 +83,28 @@ def test_cameras_count_for_themselves(outbox: Outbox) -> None:
     assert sequences(outbox) == [0, 1]
 
 
-def test_failure_to_build_changes_nothing(outbox: Outbox) -> None:
-    def fail(_: int) -> bytes:
-        raise PayloadMalformed("too long")
-
-    with pytest.raises(PayloadMalformed):
-        outbox.put("door", fail)
-    assert put(outbox, b"a") == [0]
+def test_covered_frames_leave_with_the_next_one(outbox: Outbox) -> None:
+    put(outbox, b"a", b"b")
+    assert outbox.put("door", kept(b"c"), [0, 7]).sequence == 2
+    assert sequences(outbox) == [1, 2]
+    assert (outbox.entries, outbox.payload_bytes) == (2, 2)
 
 
 def test_camera_without_a_session(outbox: Outbox) -> None:
     with pytest.raises(StorageError, match="camera yard has no session"):
-        outbox.put("yard", lambda _: b"")
+        outbox.put("yard", kept(b""))
 
 
 def test_session_goes_on_while_frames_wait(path: Path) -> None:
     with opened(path) as outbox:
         assert outbox.begin("door", "x", NOW_MS).epoch_ms == NOW_MS
-        outbox.describe("door", b"descriptor")
+        outbox.describe("door", NOW_MS, b"descriptor")
         put(outbox, b"a", b"b")
         outbox.remove("door", [0])
     with opened(path) as outbox:
         state = outbox.begin("door", "x", NOW_MS + 5000)
-        assert (state.epoch_ms, state.waiting, state.descriptor) == (NOW_MS, 1, b"descriptor")
+        assert (state.epoch_ms, state.waiting, state.next_sequence) == (NOW_MS, 1, 2)
+        assert outbox.descriptor("door", NOW_MS) == b"descriptor"
         assert put(outbox, b"c") == [2]
         assert outbox.entries == 2
 
@@ -108,19 +112,48 @@ def test_session_goes_on_while_frames_wait(path: Path) -> None:
 def test_session_is_new_when_nothing_waits(path: Path) -> None:
     with opened(path) as outbox:
         outbox.begin("door", "x", NOW_MS)
-        outbox.describe("door", b"descriptor")
+        outbox.describe("door", NOW_MS, b"descriptor")
         outbox.remove("door", put(outbox, b"a"))
     with opened(path) as outbox:
         state = outbox.begin("door", "x", NOW_MS + 5000)
-        assert (state.epoch_ms, state.waiting, state.descriptor) == (NOW_MS + 5000, 0, None)
+        assert (state.epoch_ms, state.waiting) == (NOW_MS + 5000, 0)
+        assert outbox.descriptor("door", NOW_MS) is None
         assert put(outbox, b"b") == [1], "a late receipt of the old session covers nothing"
 
 
-def test_sessions_never_share_an_epoch_even_if_the_clock_goes_back(path: Path) -> None:
+def test_sessions_one_after_the_other_never_share_an_epoch(path: Path) -> None:
     with opened(path) as outbox:
         outbox.begin("door", "x", NOW_MS)
     with opened(path) as outbox:
-        assert outbox.begin("door", "x", NOW_MS - 5000).epoch_ms == NOW_MS + 1
+        assert outbox.begin("door", "x", NOW_MS).epoch_ms == NOW_MS + 1
+
+
+YEAR_MS = 400 * 86_400_000
+
+
+def test_a_clock_that_was_ahead_binds_nobody_when_nothing_waits(path: Path) -> None:
+    with opened(path) as outbox:
+        outbox.begin("door", "x", NOW_MS + YEAR_MS)
+        outbox.remove("door", put(outbox, b"a"))
+    with opened(path) as outbox:
+        assert outbox.begin("door", "x", NOW_MS).epoch_ms == NOW_MS
+        assert put(outbox, b"b") == [1]
+
+
+def test_a_clock_that_was_ahead_binds_only_the_frames_that_wait(path: Path) -> None:
+    with opened(path) as outbox:
+        outbox.begin("door", "x", NOW_MS + YEAR_MS)
+        outbox.describe("door", NOW_MS + YEAR_MS, b"ahead")
+        put(outbox, b"a")
+    with opened(path) as outbox:
+        state = outbox.begin("door", "x", NOW_MS)
+        assert (state.epoch_ms, state.waiting) == (NOW_MS, 1)
+        put(outbox, b"b")
+        assert [one.epoch_ms for one in outbox.after("door", -1, 9)] == [NOW_MS + YEAR_MS, NOW_MS]
+        assert outbox.descriptor("door", NOW_MS + YEAR_MS) == b"ahead"
+        outbox.remove("door", [0])
+        outbox.begin("door", "x", NOW_MS + 1, anew=True)
+        assert outbox.descriptor("door", NOW_MS + YEAR_MS) is None, "nobody needs it any more"
 
 
 def test_frames_of_another_stream_are_dropped_and_counted(
@@ -174,9 +207,9 @@ def test_file_that_is_no_outbox_is_moved_aside(
     with opened(path, counters=counters) as outbox:
         outbox.begin("door", "x", NOW_MS)
         assert put(outbox, b"a") == [0]
-    assert path.with_name("outbox.sqlite.corrupt").read_bytes() == b"rubbish" * 1000
+    assert path.with_name("outbox.sqlite.corrupt-1").read_bytes() == b"rubbish" * 1000
     assert counters.value("aiflow_outbox_corrupt_total") == 1
-    assert "moved to outbox.sqlite.corrupt, a new one begins" in caplog.text
+    assert "moved to outbox.sqlite.corrupt-1, a new one begins" in caplog.text
     assert "Traceback" not in caplog.text
 
 
@@ -192,13 +225,39 @@ def test_damaged_outbox_is_moved_aside(path: Path, counters: Counters) -> None:
     assert counters.value("aiflow_outbox_corrupt_total") == 1
 
 
-def test_outbox_of_another_version_is_moved_aside(path: Path, counters: Counters) -> None:
-    opened(path).close()
+def test_outbox_of_a_newer_version_is_refused_and_kept(path: Path, counters: Counters) -> None:
+    with opened(path) as outbox:
+        outbox.begin("door", "x", NOW_MS)
+        put(outbox, b"a")
+    version(path, 99)
+    with pytest.raises(StorageError, match="is of version 99, and this software knows 2 at most"):
+        opened(path, counters=counters)
+    assert counters.value("aiflow_outbox_corrupt_total") == 0
+    version(path, 2)
+    with opened(path) as outbox:
+        assert outbox.begin("door", "x", NOW_MS).waiting == 1
+
+
+def test_outbox_of_an_older_version_goes_on(path: Path) -> None:
+    path.parent.mkdir()
     database = sqlite3.connect(path)
-    database.execute("PRAGMA user_version = 99")
+    database.executescript(MIGRATIONS[0] + ";PRAGMA user_version = 1")
+    with database:
+        database.execute("INSERT INTO streams VALUES ('door', 'x', ?, 8, x'01')", (NOW_MS,))
+        database.execute("INSERT INTO entries VALUES (1, 'door', 7, x'1234')")
     database.close()
-    with opened(path, counters=counters):
-        assert counters.value("aiflow_outbox_corrupt_total") == 1
+    with opened(path) as outbox:
+        state = outbox.begin("door", "x", NOW_MS + 1)
+        assert (state.epoch_ms, state.waiting, state.next_sequence) == (NOW_MS, 1, 8)
+        assert outbox.descriptor("door", NOW_MS) == b"\x01"
+        packed = Record(None, 0, b"\x12\x34")
+        assert outbox.after("door", -1, 9) == [Entry(7, NOW_MS, packed)]
+
+
+def version(path: Path, number: int) -> None:
+    database = sqlite3.connect(path)
+    database.execute(f"PRAGMA user_version = {number}")
+    database.close()
 
 
 def test_damage_in_use_is_noticed(path: Path) -> None:
@@ -209,7 +268,7 @@ def test_damage_in_use_is_noticed(path: Path) -> None:
         with path.open("r+b") as file:
             file.seek(4096)
             file.write(os.urandom(path.stat().st_size - 4096))
-        outbox._database.execute("PRAGMA shrink_memory")  # read it from the disk again
+        outbox._file._database.execute("PRAGMA shrink_memory")  # read it from the disk again
         assert not outbox.damaged
         with pytest.raises(StorageError, match=r"malformed|not a database"):
             outbox.after("door", -1, 1000)
@@ -218,12 +277,12 @@ def test_damage_in_use_is_noticed(path: Path) -> None:
 
 def test_full_disk_is_one_sentence_and_passes(outbox: Outbox) -> None:
     put(outbox, b"a")
-    outbox._database.execute("PRAGMA max_page_count = 1")
+    outbox._file._database.execute("PRAGMA max_page_count = 1")
     with pytest.raises(StorageError, match="no space left on the disk"):
         put(outbox, *[bytes(4000)] * 20)
     stored = sequences(outbox)
     assert outbox.entries == len(stored)
-    outbox._database.execute("PRAGMA max_page_count = 1000000")
+    outbox._file._database.execute("PRAGMA max_page_count = 1000000")
     assert put(outbox, b"b") == [stored[-1] + 1]
     assert not outbox.damaged
 
@@ -258,11 +317,12 @@ CHILD = """
 import sys
 from pathlib import Path
 from aiflow.common.metrics import Counters
-from aiflow.device.outbox import Outbox
+from aiflow.common.wire import Kind
+from aiflow.device.outbox import Outbox, Record
 outbox = Outbox(Path(sys.argv[1]), max_entries=10**6, max_bytes=10**9, counters=Counters())
 outbox.begin("door", "x", int(sys.argv[2]))
 while True:
-    entry = outbox.put("door", lambda sequence: b"frame %d" % sequence)
+    entry = outbox.put("door", Record(Kind.KEY, 0, b"frame"))
     print(entry.sequence, flush=True)
     if entry.sequence % 3 == 0:
         outbox.remove("door", [entry.sequence])
@@ -284,5 +344,5 @@ def test_killed_process_loses_nothing_that_it_accepted(path: Path) -> None:
         assert state.epoch_ms == NOW_MS
         stored = outbox.after("door", -1, 100_000)
         assert {one for one in accepted if one % 3} <= {entry.sequence for entry in stored}
-        assert all(entry.payload == b"frame %d" % entry.sequence for entry in stored)
+        assert all(entry.record.body == b"frame" for entry in stored)
         assert put(outbox, b"next")[0] > accepted[-1]

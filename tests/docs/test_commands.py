@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 import commands
-from commands import ROOT, SHELL, Block
+from commands import ROOT, SHELL, CodeBlock
 
 if TYPE_CHECKING:
     from tests.docs.conftest import Site
@@ -63,7 +63,7 @@ TESTED: Final = (
     (
         r"scripts/train (street|street --install|tiny)",
         "tests/training/test_run.py::bundle",
-        "run.make",
+        "street.make",
     ),
     (r"aiflow enroll .*", "tests/cli/enroll/test_run.py", "security.md"),
     (r"aiflow bench quality .*", _BENCH + "quality.py::figures", "quality.run("),
@@ -88,9 +88,9 @@ TESTED: Final = (
 """Pattern of the command, the test (or script) that runs it, and how that mentions it."""
 
 
-def _each() -> dict[str, Block]:
+def _each() -> dict[str, CodeBlock]:
     """Every command of the shell blocks once, with the first block that has it."""
-    found: dict[str, Block] = {}
+    found: dict[str, CodeBlock] = {}
     for block in commands.blocks(*SHELL):
         for command in block.commands():
             if block.needs is None:

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 import commands
-from commands import Block
+from commands import CodeBlock
 
 TESTED: Final = {"docs/python.md": "tests/system/test_client.py"}
 """Pages whose programs need a whole system: a test that runs all that it finds there."""
@@ -23,7 +23,7 @@ def test_programs_of_a_page_are_run_by_its_test(page: str, test: str) -> None:
 
 
 @pytest.mark.parametrize("block", [pytest.param(one, id=f"{one.page}:{one.line}") for one in HERE])
-def test_a_program_runs(block: Block, tmp_path: Path) -> None:
+def test_a_program_runs(block: CodeBlock, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "my-encoder.tflite").write_bytes(b"any bytes have a hash")
     done = subprocess.run(

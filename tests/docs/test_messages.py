@@ -9,7 +9,7 @@ from functools import cache
 from typing import Final
 
 from aiflow.common import catalogue, errors
-from aiflow.edge.dashboard.troubles import WORDS
+from aiflow.edge.dashboard.troubles import ALARMS
 from commands import ROOT
 
 PAGE: Final = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_each_counter_of_faults_is_explained() -> None:
     faults = {
         name for name in catalogue.CATALOGUE if re.search("fault|error|failure|dropped", name)
     }
-    missing = [name for name in sorted(faults | set(WORDS)) if f"`{name}`" not in explained]
+    missing = [name for name in sorted(faults | set(ALARMS)) if f"`{name}`" not in explained]
     assert missing == ["aiflow_orders_dropped_total"]
 
 

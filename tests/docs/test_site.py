@@ -1,10 +1,7 @@
-"""What makes the site: its navigation, what it takes for a command, and what it finds broken."""
+"""What makes the site: its navigation, and what it takes for a command."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import built
 import commands
 import navigation
 
@@ -37,7 +34,7 @@ def test_the_page_gets_its_groups_for_sphinx() -> None:
 
 def test_commands_are_lines_without_comments() -> None:
     text = "# first\naiflow watch   # for ever\n\nmosquitto_sub -t 'a/#' \\\n  -v\n"
-    block = commands.Block("a.md", 1, "sh", text, None)
+    block = commands.CodeBlock("a.md", 1, "sh", text, None)
     assert block.commands() == ["aiflow watch", "mosquitto_sub -t 'a/#'    -v"]
 
 
@@ -54,25 +51,3 @@ def test_programs_of_a_line_are_told_apart() -> None:
         ["jq", "-r", "a | b"],
         ["scripts/demo", "--y"],
     ]
-
-
-def test_a_sound_site_has_no_faults(tmp_path: Path) -> None:
-    (tmp_path / "a.html").write_text('<a href="b.html#there">b</a> <a href="https://e.org">e</a>')
-    (tmp_path / "b.html").write_text('<h1 id="there">b</h1> <img src="c%20d.png">')
-    (tmp_path / "c d.png").write_bytes(b"")
-    assert built.faults(tmp_path) == []
-
-
-def test_what_is_broken_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.html").write_text(
-        '<a href="gone.html">1</a> <a href="#gone">2</a> <script src="//e.org/x.js"></script>'
-    )
-    assert built.faults(tmp_path) == [
-        "a.html: loads //e.org/x.js from outside",
-        "a.html: gone.html leads to no file",
-        "a.html: #gone has no such anchor",
-    ]
-
-
-def test_a_folder_without_pages_is_no_site(tmp_path: Path) -> None:
-    assert built.faults(tmp_path) == [f"{tmp_path}: there is no page"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Symbols, Tables, compress
 from aiflow.common.messages import Caption, CloudReply, CloudSeconds, Descriptor
@@ -212,6 +213,7 @@ class FakeCamera:
             received_s=captured_s + 0.1,
             received_at=received_at,
             late=False,
+            coding=BundleCoding(self.bundle_id, self.tag, TABLES),
             uplink_bytes=len(payload) + 8,
             decoded=Decoded(symbols, symbols),
             header=Header(self.tag, sequence, 0, 1),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.edge.conftest import cloud_reply
 
-from aiflow.common.codec import Tables
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
 from aiflow.edge.ask_cloud import ABSENT_REST_S, Escalations, Pool
@@ -23,7 +22,7 @@ LEASE_S = 2.0
 class Desk:
     """Escalations with their surroundings."""
 
-    def __init__(self, clock: Clock, outlet: FakeOutlet, tables: Tables) -> None:
+    def __init__(self, clock: Clock, outlet: FakeOutlet) -> None:
         self.clock = clock
         self.outlet = outlet
         self.counters = Counters()
@@ -36,7 +35,6 @@ class Desk:
                 "aiflow/edge/edge1/reply",
                 LEASE_S,
             ),
-            tables,
             self.timers,
             self.counters,
             clock,
@@ -63,8 +61,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(clock: Clock, outlet: FakeOutlet, tables: Tables) -> Desk:
-    return Desk(clock, outlet, tables)
+def desk(clock: Clock, outlet: FakeOutlet) -> Desk:
+    return Desk(clock, outlet)
 
 
 def test_a_question_carries_the_original_payload_and_the_draft(

@@ -17,7 +17,7 @@ def _load(tmp_path: Path, text: str, **environ: str) -> EdgeConfig:
 
 def test_nothing_must_be_set(tmp_path: Path) -> None:
     config = _load(tmp_path, "")
-    assert (config.node, config.bundle, config.pool) == ("edge1", "street", "default")
+    assert (config.node, config.bundle, config.pool) == ("edge1", None, "default")
     assert config.threshold is None
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.edge.conftest import FakeOutlet
 
-from aiflow.common.codec import Tables
 from aiflow.common.encoder import Encoder
 from aiflow.common.messages import CloudReply, CloudSeconds
 from aiflow.common.metrics import Counters
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from tests.edge.conftest import FakeCamera, FakeCaptions, Sent
 
 
-def _no_encoder() -> Encoder:
+def _no_encoder(_bundle: str) -> Encoder:
     raise AssertionError("there are no pictures")
 
 
@@ -45,7 +44,6 @@ class Desk:
         outlet: FakeOutlet,
         captions: FakeCaptions,
         bundle_id: str,
-        tables: Tables,
         refines: int = 0,
     ) -> None:
         self.outlet = outlet
@@ -56,7 +54,7 @@ class Desk:
         custody = Custody(
             ledger, FakeOutlet(), Topics(), timers, self.counters, receipt_every_s=0.5
         )
-        self.publisher = Publisher(outlet, Topics(), bundle_id, custody, {}, self.counters)
+        self.publisher = Publisher(outlet, Topics(), custody, {}, self.counters)
         self.escalations = Escalations(
             outlet,
             Pool(
@@ -64,7 +62,6 @@ class Desk:
                 "aiflow/edge/edge1/reply",
                 2.0,
             ),
-            tables,
             timers,
             self.counters,
         )
@@ -72,12 +69,12 @@ class Desk:
         self.decoder = Decoder(
             EdgeModel(
                 captions,
-                ImageEncoder(_no_encoder, tables),
-                Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5})),
+                ImageEncoder(_no_encoder),
+                {bundle_id: Judgement(limits, Repairs({1: 0.1, 2: 0.1}, {1: 0.5}))},
             ),
             self.publisher,
             self.escalations,
-            DeviceRequests(outlet, Topics(), tables.layers, self.counters),
+            DeviceRequests(outlet, Topics(), self.counters),
             custody,
             self.counters,
         )
@@ -90,19 +87,19 @@ class Desk:
 
 @pytest.fixture
 def desk(
-    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str, tables: Tables
+    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
 ) -> Iterator[Desk]:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, captions, bundle_id, tables)
+        yield Desk(ledger, outlet, captions, bundle_id)
 
 
 @pytest.fixture
 def asking_desk(
-    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str, tables: Tables
+    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
 ) -> Iterator[Desk]:
     """It may ask devices for more."""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, captions, bundle_id, tables, refines=5)
+        yield Desk(ledger, outlet, captions, bundle_id, refines=5)
 
 
 def test_a_batch_is_decoded_in_one_go(desk: Desk, camera: FakeCamera) -> None:

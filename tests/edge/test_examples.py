@@ -61,7 +61,7 @@ def test_what_no_frame_can_be_is_refused(frame: list[list[int]]) -> None:
 def test_examples_are_read_by_name(config: EdgeConfig) -> None:
     path = example_path(config, "open")
     path.write_bytes(example([[1, 2]]).to_json())
-    assert read_examples(config, BUNDLE) == {"open": example([[1, 2]])}
+    assert read_examples(config, {BUNDLE}) == {"open": example([[1, 2]])}
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_what_is_wrong_names_the_trigger(
     if content is not None:
         example_path(config, "open").write_bytes(content)
     with pytest.raises(ConfigError, match=f"trigger gate: its example .*{sentence}"):
-        read_examples(config, BUNDLE)
+        read_examples(config, {BUNDLE})

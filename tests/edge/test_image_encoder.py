@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.codec import Tables
 from aiflow.common.encoder import Encoder, Encoding, Image
 from aiflow.common.errors import PayloadMalformed
@@ -37,6 +38,7 @@ def picture(jpeg: bytes = JPEG) -> PictureFrame:
         received_s=2.0,
         received_at=3.0,
         late=False,
+        coding=BundleCoding("ab" * 32, b"\xab\xab", TABLES),
         uplink_bytes=len(jpeg),
         jpeg=jpeg,
         header=Header(b"\xab\xab", 7, 9, 1),
@@ -46,7 +48,7 @@ def picture(jpeg: bytes = JPEG) -> PictureFrame:
 
 def test_a_picture_becomes_what_its_device_would_have_sent() -> None:
     FakeEncoder.loads = 0
-    image_encoder = ImageEncoder(FakeEncoder, TABLES)
+    image_encoder = ImageEncoder(lambda _bundle: FakeEncoder())
     assert FakeEncoder.loads == 0, "most nodes never see a picture"
     frame = image_encoder.encode(picture())
     image_encoder.encode(picture())

@@ -118,21 +118,21 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_opened_sends_to_the_doctor(path: Path) -> None:
     path.mkdir(parents=True)
-    words = "ledger.sqlite: unable to open database file; see `aiflow doctor edge`"
+    words = "ledger.sqlite cannot be opened: unable to open database file; see `aiflow doctor edge`"
     with pytest.raises(StorageError, match=words):
         Ledger(path)
 
 
 def test_a_full_disk_is_one_error_and_memory_still_knows(path: Path) -> None:
     with Ledger(path) as ledger:
-        ledger._database.execute("PRAGMA max_page_count=3")
+        ledger._file._database.execute("PRAGMA max_page_count=3")
         streams = [StreamKey("pi", f"camera-{n}", 1) for n in range(2000)]
         with pytest.raises(
             StorageError, match="no space left on the disk; see `aiflow doctor edge`"
         ):
             ledger.mark([FrameKey(stream, 1) for stream in streams])
         assert FrameKey(streams[0], 1) in ledger
-        ledger._database.execute("PRAGMA max_page_count=100000")
+        ledger._file._database.execute("PRAGMA max_page_count=100000")
         ledger.mark([FrameKey(stream, 2) for stream in streams])
     with Ledger(path) as ledger:
         assert FrameKey(streams[0], 1) in ledger  # it was written along

@@ -58,9 +58,9 @@ def assets(
     config: EdgeConfig, coding: BundleCoding, captions: FakeCaptions, ledger: Ledger
 ) -> Assets:
     limits = AskLimits(0.8, config.escalations_per_minute, config.max_pending, 0)
-    encoder = ImageEncoder(BlindEncoder, coding.tables)
-    model = EdgeModel(captions, encoder, Judgement(limits, Repairs({}, {})))
-    return Assets(coding, model, {}, Triggers(()), ledger)
+    encoder = ImageEncoder(lambda _bundle: BlindEncoder())
+    model = EdgeModel(captions, encoder, {coding.bundle_id: Judgement(limits, Repairs({}, {}))})
+    return Assets([coding], model, {}, Triggers(()), ledger)
 
 
 class Client:
@@ -442,8 +442,8 @@ bundle = SimpleNamespace(
     id="ab" * 32, tag=b"\\xab\\xab", tables=Tables.uniform(6, 3, 5, layers=(4, 6)),
     tokens=6, dims=3, layers=(4, 6), manifest=SimpleNamespace(escalate_below=0.5, figures={}),
 )
-assets.Bundle = SimpleNamespace(open=lambda name: bundle)
-assets.Captioner = ToyCaptions
+assets.open_bundles = lambda name: (bundle,)
+assets.warm_captioners = lambda bundles, tier, threads: ToyCaptions()
 service.run(load(EdgeConfig, Path(sys.argv[1])))
 """
 

@@ -46,7 +46,7 @@ class Desk:
         self.publisher = self.restarted({})
 
     def restarted(self, newest: dict[tuple[str, str], FrameKey]) -> Publisher:
-        return Publisher(self.outlet, Topics(), self.bundle_id, self.custody, newest, self.counters)
+        return Publisher(self.outlet, Topics(), self.custody, newest, self.counters)
 
     def is_captioned(self, frame: FrameKey) -> bool:
         self.custody.settle()

@@ -58,7 +58,7 @@ class Desk:
         self.wanted: list[StreamKey] = []
         self.receiver = Receiver(
             Topics(),
-            BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], tables),
+            [BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], tables)],
             {"signer": KEY},
             self.custody,
             self.wanted.append,

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from aiflow.common.bundle import BundleCoding
 from aiflow.common.errors import ConfigError, PayloadMalformed, UnknownBundle
 from aiflow.common.frames import MAX_REFERENCES, Seen
+from aiflow.common.tables import Tables
 from aiflow.edge.streams import Streams
 
 if TYPE_CHECKING:
@@ -16,7 +18,11 @@ KEY = bytes(range(16))
 
 @pytest.fixture
 def streams(bundle_id: str) -> Streams:
-    return Streams(bundle_id, {"signer": KEY}, max_streams=3)
+    return Streams(
+        [BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], Tables.uniform(1, 1, 2))],
+        {"signer": KEY},
+        max_streams=3,
+    )
 
 
 def test_a_descriptor_opens_a_stream(streams: Streams, camera: FakeCamera) -> None:
@@ -58,7 +64,7 @@ def test_another_bundle_is_warned_of_once(
     stream = streams.get("pi", "door")
     assert stream is not None
     with pytest.raises(UnknownBundle, match="toy"):
-        stream.require_our_bundle()
+        stream.known_coding()
     assert streams.usable == 0
 
 
@@ -104,7 +110,11 @@ def test_a_device_with_a_key_cannot_go_back_to_a_checksum(
 
 def test_a_key_of_no_keys_length_is_refused_at_the_start(bundle_id: str) -> None:
     with pytest.raises(ConfigError, match="16 to 32 bytes"):
-        Streams(bundle_id, {"pi": b"short"}, max_streams=3)
+        Streams(
+            [BundleCoding(bundle_id, bytes.fromhex(bundle_id)[:2], Tables.uniform(1, 1, 2))],
+            {"pi": b"short"},
+            max_streams=3,
+        )
 
 
 def test_a_device_that_signs_without_our_having_its_key(

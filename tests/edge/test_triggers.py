@@ -366,13 +366,13 @@ def test_one_occurrence_is_one_event_whoever_comes_first(clock: Clock) -> None:
 class Desk:
     """A publisher that looks for dogs."""
 
-    def __init__(self, ledger: Ledger, outlet: FakeOutlet, bundle_id: str, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, outlet: FakeOutlet, clock: Clock) -> None:
         self.counters = Counters()
         custody = Custody(
             ledger, outlet, Topics(), Timers(self.counters), self.counters, receipt_every_s=0.5
         )
         self.publisher = Publisher(
-            outlet, Topics(), bundle_id, custody, {}, self.counters, Triggers([DOG], clock)
+            outlet, Topics(), custody, {}, self.counters, Triggers([DOG], clock)
         )
 
     def says(self, frame: object, text: str) -> None:
@@ -385,9 +385,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, outlet: FakeOutlet, bundle_id: str, clock: Clock) -> object:
+def desk(tmp_path: Path, outlet: FakeOutlet, clock: Clock) -> object:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, bundle_id, clock)
+        yield Desk(ledger, outlet, clock)
 
 
 def test_the_event_repeats_the_caption_and_names_the_trigger(

@@ -136,6 +136,39 @@ def test_broker_and_children_end_when_their_parent_is_killed(tmp_path: Path) -> 
     until_gone(pids)
 
 
+RUN = """
+import subprocess, sys, time
+def test_it(tmp_path_factory):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    print("started", child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_run_of_tests_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(RUN)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.conftest",
+        "-s",
+        "-p",
+        "no:cacheprovider",
+    ]
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(
+        [*command, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        line = next(line for line in run.stdout if "started" in line)
+        pid = int(line.split()[-1])
+        assert not gone(pid)
+        run.kill()
+    until_gone([pid])
+
+
 def test_a_frozen_child_ends_with_its_parent(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PARENT, str(tmp_path / "log"), PATIENT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:

@@ -24,7 +24,7 @@ from aiflow.common.captioner import Captioner, Request
 from aiflow.common.encoder import Encoder
 from aiflow.common.messages import Caption, caption_id
 from aiflow.training.importing.model import load
-from aiflow.training.importing.pictures import Pictures
+from aiflow.training.importing.pictures import OwnImages
 
 IMAGES = 32
 
@@ -93,7 +93,7 @@ def test_a_device_alone_says_what_transformers_says_of_its_pictures(
 ) -> None:
     """Where the codec has lost nothing that matters, which is so for some of them."""
     model, captioner, encoder = load(source), Captioner(bundle, "nano"), Encoder.load(bundle)
-    pictures = list(Pictures(images).read(model.size))
+    pictures = list(OwnImages(images).read(model.size))
     with torch.no_grad():
         hidden = model.vision(torch.from_numpy(np.stack(pictures)).float())
     whole = [captioner.decode(ids) for ids in model.caption(hidden)]

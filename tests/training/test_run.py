@@ -15,13 +15,19 @@ pytest.importorskip("matplotlib", reason="needs the extra train")
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Request
 from aiflow.common.encoder import Encoder
-from aiflow.training import dataset, plots, recipe, run
+from aiflow.training import dataset, plots, recipe, street
+
+
+def _tiny() -> recipe.Recipe:
+    tiny = recipe.load("tiny")
+    assert isinstance(tiny, recipe.Recipe)
+    return tiny
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     out = tmp_path_factory.mktemp("runs")
-    return Bundle.open(run.make(recipe.load("tiny"), out))
+    return Bundle.open(street.make(_tiny(), out))
 
 
 @pytest.mark.timeout(240)
@@ -51,8 +57,8 @@ def test_the_same_seed_gives_the_same_hashes_wherever_it_is_made(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "_painters", lambda _workers: Here())
-    monkeypatch.setattr(run, "ProcessPoolExecutor", lambda *_, **__: Here())
-    again = Bundle.open(run.make(recipe.load("tiny"), tmp_path))
+    monkeypatch.setattr(street, "ProcessPoolExecutor", lambda *_, **__: Here())
+    again = Bundle.open(street.make(_tiny(), tmp_path))
     assert again.manifest.sha256 == bundle.manifest.sha256
 
 

@@ -25,17 +25,22 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from aiflow.common.bundle import FORMAT, Bundle, Calibration, DecoderFacts, EncoderFacts, Manifest
-from aiflow.common.encoder import Encoder as Encodes
+from aiflow.common.encoder import Encoder
 from aiflow.common.errors import BundleInvalid, ConfigError, StorageError
 from aiflow.common.runtime import OnnxModel
 from aiflow.training.importing.code_tables import fit_tables
-from aiflow.training.importing.codec import Codec, Merge, Shape, fit
-from aiflow.training.importing.encoder import Encoder, macs, parameters
+from aiflow.training.importing.codec import Codec, CodecShape, Merge, fit
+from aiflow.training.importing.encoder import ImportedEncoder, macs, parameters
 from aiflow.training.importing.files import ROLES, TIERS, Precision, write_models, write_words
-from aiflow.training.importing.judge import Judge, bytes_by_layers, errors_by_stage
+from aiflow.training.importing.judge import (
+    Comparison,
+    WholeModel,
+    bytes_by_layers,
+    errors_by_stage,
+    look,
+)
 from aiflow.training.importing.model import Foreign, load
-from aiflow.training.importing.pictures import ENOUGH, Pictures
-from aiflow.training.importing.yardstick import Seen, look
+from aiflow.training.importing.pictures import ENOUGH, OwnImages
 from aiflow.training.manifest import hashes, write_manifest
 from aiflow.training.progress import Bar
 
@@ -61,7 +66,7 @@ def import_bundle(source: str, images: Path, out: Path, options: Options) -> Bun
     Raises an AiflowError for a source that cannot be used, too few images, or an `out` that is
     there already.
     """
-    pictures = Pictures(images)
+    pictures = OwnImages(images)
     with _whole_or_nothing(out) as folder:
         try:
             make(load(source), pictures, folder, out.name, options)
@@ -74,14 +79,14 @@ def import_bundle(source: str, images: Path, out: Path, options: Options) -> Bun
     return Bundle.open(out)
 
 
-def make(foreign: Foreign, pictures: Pictures, folder: Path, name: str, options: Options) -> None:
+def make(foreign: Foreign, pictures: OwnImages, folder: Path, name: str, options: Options) -> None:
     """Write all files of a bundle into `folder`."""
     terms = _license(foreign, options)
     merge = Merge(min(options.tokens, foreign.tokens))
     seen = look(foreign, pictures, merge)
-    shape = Shape(merge.tokens, options.stages)
+    shape = CodecShape(merge.tokens, options.stages)
     codec = fit(torch.stack(seen.fitted_to(list(seen.tokens))), shape, options.seed)
-    encoder = Encoder(foreign.vision, merge, codec).eval()
+    encoder = ImportedEncoder(foreign.vision, merge, codec).eval()
     roles = write_models(foreign, encoder, folder, options.encoder)
     write_words(foreign, folder)
     facts = _encoder_facts(foreign, encoder)
@@ -122,7 +127,7 @@ def _license(foreign: Foreign, options: Options) -> str:
     return terms
 
 
-def _encoder_facts(foreign: Foreign, encoder: Encoder) -> EncoderFacts:
+def _encoder_facts(foreign: Foreign, encoder: ImportedEncoder) -> EncoderFacts:
     width, height = foreign.size
     return EncoderFacts(
         width=width,
@@ -149,7 +154,7 @@ def _decoder_facts(foreign: Foreign, layers: int) -> DecoderFacts:
     )
 
 
-def _origin(foreign: Foreign, seen: Seen, codec: Codec, options: Options) -> dict[str, Any]:
+def _origin(foreign: Foreign, seen: WholeModel, codec: Codec, options: Options) -> dict[str, Any]:
     """How the bundle was made; no path of the machine that made it."""
     return {
         "source": foreign.name,
@@ -164,11 +169,11 @@ def _origin(foreign: Foreign, seen: Seen, codec: Codec, options: Options) -> dic
     }
 
 
-def _symbols(path: Path, facts: EncoderFacts, pictures: Pictures) -> Symbols:
+def _symbols(path: Path, facts: EncoderFacts, pictures: OwnImages) -> Symbols:
     """What a device with this encoder would send of all images."""
     model = OnnxModel(path, threads=torch.get_num_threads())
     size = facts.width, facts.height
-    encoder = Encodes(model, size, facts.levels)
+    encoder = Encoder(model, size, facts.levels)
     symbols: Symbols = []
     with Bar(f"run {path.name}, images", len(pictures)) as bar:
         for image in pictures.read(size):
@@ -178,11 +183,11 @@ def _symbols(path: Path, facts: EncoderFacts, pictures: Pictures) -> Symbols:
 
 
 def _judged(
-    bundle: Bundle, pictures: Pictures, seen: Seen, codec: Codec, sent: Symbols
+    bundle: Bundle, pictures: OwnImages, seen: WholeModel, codec: Codec, sent: Symbols
 ) -> Manifest:
     """The bundle's manifest with calibration and figures, by the images that are held out."""
     manifest, held = bundle.manifest, seen.held_out(sent)
-    judge = Judge(bundle, seen.held_out(seen.captions), torch.get_num_threads())
+    judge = Comparison(bundle, seen.held_out(seen.captions), torch.get_num_threads())
     judged = judge.judge(held)
     decoders = {
         tier: facts.model_copy(update={"calibration": judged.calibration})

@@ -33,7 +33,7 @@ ROUNDS: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class CodecShape:
     """K merged tokens, R stages, and the most codes of each."""
 
     tokens: int
@@ -138,7 +138,7 @@ def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fit(tokens: Tensor, shape: Shape, seed: int) -> Codec:
+def fit(tokens: Tensor, shape: CodecShape, seed: int) -> Codec:
     """Fit a codec to the merged tokens (M, K, D) of M images; the same seed gives the same codec.
 
     With few vectors there are fewer codes, and with very few of them distinct, codes of no use.

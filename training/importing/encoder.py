@@ -20,7 +20,7 @@ from aiflow.training.export import export_graph
 from aiflow.training.importing.codec import Codec, Merge
 
 
-class Encoder(nn.Module):
+class ImportedEncoder(nn.Module):
     """Everything that a device does with a picture before the range coder."""
 
     def __init__(self, vision: nn.Module, merge: Merge, codec: Codec) -> None:
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
         return codes.float() - (self.codec.codes - 1) / 2
 
 
-def export_encoder(encoder: Encoder, size: tuple[int, int], path: Path) -> None:
+def export_encoder(encoder: ImportedEncoder, size: tuple[int, int], path: Path) -> None:
     """Write the float encoder; `size` is (width, height)."""
     export_graph(encoder, (_picture(size),), path, ["image"], ["latent"], {})
 
@@ -68,7 +68,7 @@ def quantize_encoder(source: Path, target: Path) -> None:
 
 
 @torch.no_grad()
-def macs(encoder: Encoder, size: tuple[int, int]) -> int:
+def macs(encoder: ImportedEncoder, size: tuple[int, int]) -> int:
     """Multiplications of one picture, as torch counts them."""
     with FlopCounterMode(display=False) as counter:
         encoder(_picture(size))

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from aiflow.common.errors import BundleInvalid
 from aiflow.training.export import Cache, export_cached
-from aiflow.training.importing.encoder import Encoder, export_encoder, quantize_encoder
+from aiflow.training.importing.encoder import ImportedEncoder, export_encoder, quantize_encoder
 from aiflow.training.importing.model import Foreign
 from aiflow.training.progress import Bar
 
@@ -28,7 +28,7 @@ ROLES: Final = {
 
 
 def write_models(
-    foreign: Foreign, encoder: Encoder, folder: Path, precision: Precision = "both"
+    foreign: Foreign, encoder: ImportedEncoder, folder: Path, precision: Precision = "both"
 ) -> dict[str, str]:
     """Write encoder and decoder; returns the bundle's roles.
 

@@ -3,14 +3,17 @@
 There is no truth to hold captions against. What an imported bundle can know is whether the caption
 from the symbols is the one that the whole, uncompressed model gives: that is what "right" means
 here, what confidence is calibrated to, and what the figures count.
+
+    images -> whole model -> captions, merged tokens       (`look`, before there is a bundle)
+    symbols -> bundle -> captions, held against those      (`Comparison`)
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -30,9 +33,16 @@ from aiflow.training.calibrate import (
     listen,
     logit,
 )
-from aiflow.training.importing.codec import Codec
+from aiflow.training.importing.codec import Codec, Merge
+from aiflow.training.importing.model import Foreign
+from aiflow.training.importing.pictures import OwnImages, held_out
+from aiflow.training.progress import Bar
 
 Symbols = Sequence[NDArray[np.uint8]]
+_Of = TypeVar("_Of")
+
+BATCH: Final = 8
+"""Images that the whole model sees at once."""
 
 LEAST_A_FOLD: Final = 8
 """Captions in each fifth, or their calibration error is noise."""
@@ -40,8 +50,50 @@ TIER: Final = "edge"
 """All tiers have the same decoder; one of them is asked."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class WholeModel:
+    """Of M images: merged tokens (M, K, D), captions as ids, and which are held out (M,)."""
+
+    tokens: torch.Tensor
+    captions: list[list[int]]
+    held: NDArray[np.bool_]
+
+    def fitted_to(self, of_images: Sequence[_Of]) -> list[_Of]:
+        """What belongs to the images that may be fitted to."""
+        return [one for one, held in zip(of_images, self.held, strict=True) if not held]
+
+    def held_out(self, of_images: Sequence[_Of]) -> list[_Of]:
+        """What belongs to the others."""
+        return [one for one, held in zip(of_images, self.held, strict=True) if held]
+
+
+@torch.no_grad()
+def look(foreign: Foreign, pictures: OwnImages, merge: Merge) -> WholeModel:
+    """Run the whole model on all images."""
+    tokens: list[torch.Tensor] = []
+    captions: list[list[int]] = []
+    with Bar("run the whole model, images", len(pictures)) as bar:
+        for batch in _batches(pictures, foreign.size):
+            hidden = foreign.vision(torch.from_numpy(batch).float())
+            tokens.append(merge(hidden))
+            captions += foreign.caption(hidden)
+            bar.show(len(captions))
+    return WholeModel(torch.cat(tokens), captions, held_out(len(pictures)))
+
+
+def _batches(pictures: OwnImages, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    waiting: list[NDArray[np.uint8]] = []
+    for image in pictures.read(size):
+        waiting.append(image)
+        if len(waiting) == BATCH:
+            yield np.stack(waiting)
+            waiting = []
+    if waiting:
+        yield np.stack(waiting)
+
+
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Compared:
     """Calibration by the layers at hand, figures in the form of a manifest, and a threshold.
 
     Asking for the layers that were not sent is worth most below `refine_below`.
@@ -52,7 +104,7 @@ class Judgement:
     refine_below: float
 
 
-class Judge:
+class Comparison:
     """Knows what the whole model says of the images that are held out."""
 
     def __init__(self, bundle: Bundle, captions: Sequence[Sequence[int]], threads: int) -> None:
@@ -62,7 +114,7 @@ class Judge:
         kept = [_until_end(ids)[: self._captioner.facts.max_tokens] for ids in captions]
         self._truth = [stated(self._captioner.decode(ids)) for ids in kept]
 
-    def judge(self, symbols: Symbols) -> Judgement:
+    def judge(self, symbols: Symbols) -> Compared:
         """Caption symbols (K, R) of each image from every number of layers."""
         heard = [self._hear(symbols, layers) for layers in range(1, len(self._bundle.layers) + 1)]
         fits = []
@@ -70,7 +122,7 @@ class Judge:
             slope, intercept = fit_logistic(logit(said.raw), said.right)
             fits.append(Calibration(slope=slope, intercept=intercept))
         by_layers = {str(n): self._figures(said) for n, said in enumerate(heard, start=1)}
-        return Judgement(
+        return Compared(
             tuple(fits),
             {**by_layers[str(len(heard))], "by_layers": by_layers},
             escalate_below(heard[0], heard[-1], self._truth, fits[0]),

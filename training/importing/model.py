@@ -17,9 +17,8 @@ from transformers.utils import logging
 from aiflow.common.errors import SourceInvalid
 from aiflow.common.greedy import END
 from aiflow.training.importing.architecture import Architecture
-from aiflow.training.importing.blip import Blip
+from aiflow.training.importing.bert import Blip, Git
 from aiflow.training.importing.decoder import SHIFT
-from aiflow.training.importing.git import Git
 from aiflow.training.importing.gpt2 import VisionGpt2
 from aiflow.training.importing.source import license_of, locate, read_config
 from aiflow.training.importing.tokenizer import shifted

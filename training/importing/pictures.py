@@ -26,7 +26,7 @@ In blocks, and not here and there: neighbours in a camera's recording are nearly
 """
 
 
-class Pictures:
+class OwnImages:
     """The images of a folder in the order of their names, at the size of a model's input."""
 
     def __init__(self, folder: Path) -> None:

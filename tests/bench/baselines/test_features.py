@@ -7,7 +7,7 @@ pytest.importorskip("onnx", reason="needs the extra bench")
 pytest.importorskip("zstandard", reason="needs the extra bench")
 
 from aiflow.bench.baselines import features
-from aiflow.bench.baselines.fixed import FixedWay
+from aiflow.bench.baselines.features import FixedWay
 from aiflow.bench.baselines.split import FloatEncoder
 from aiflow.bench.baselines.way import Picture
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from aiflow.cli.demo import report
-from aiflow.cli.demo.report import Run, percentile
+from aiflow.cli.demo.report import Tally, percentile
 from aiflow.common.messages import Caption
 from aiflow.rig.truth import Truth
 
@@ -24,7 +24,7 @@ def _grammar_of_two_facts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_frame_has_one_number_and_its_update_the_same(make_caption: CaptionMaker) -> None:
-    run = Run()
+    run = Tally()
     first = run.add(make_caption(3), None)
     second = run.add(make_caption(4), None)
     better = run.add(make_caption(3, tier="cloud", update=True), None)
@@ -38,7 +38,7 @@ def test_a_frame_has_one_number_and_its_update_the_same(make_caption: CaptionMak
 
 
 def test_the_event_of_a_trigger_is_no_caption(make_caption: CaptionMaker) -> None:
-    run = Run()
+    run = Tally()
     fired = make_caption(3).model_copy(update={"type": "trigger", "trigger": "bus"})
     assert run.add(fired, None) is None
     assert run.add(make_caption(3), None) is not None
@@ -47,21 +47,21 @@ def test_the_event_of_a_trigger_is_no_caption(make_caption: CaptionMaker) -> Non
 
 
 def test_a_caption_that_comes_twice_counts_once(make_caption: CaptionMaker) -> None:
-    run = Run()
+    run = Tally()
     run.add(make_caption(3), None)
     assert run.add(make_caption(3), None) is None
     assert run.count == len(run.events) == 1
 
 
 def test_an_update_that_overtakes_its_caption_still_is_a_frame(make_caption: CaptionMaker) -> None:
-    run = Run()
+    run = Tally()
     assert run.add(make_caption(3, tier="cloud", update=True), None) is not None
     assert run.add(make_caption(3), None) is None
     assert run.summary(0).by_tier == {"cloud": 1}
 
 
 def test_a_gap_in_the_sequence_is_a_missing_caption(make_caption: CaptionMaker) -> None:
-    run = Run()
+    run = Tally()
     assert run.missing() == []
     for sequence in (1, 4, 2):
         run.add(make_caption(sequence), None)
@@ -72,7 +72,7 @@ def test_a_gap_in_the_sequence_is_a_missing_caption(make_caption: CaptionMaker) 
 
 
 def test_the_summary_of_a_run(make_caption: CaptionMaker) -> None:
-    run = Run()
+    run = Tally()
     right, half = "a red bus", "a blue bus"
     run.add(make_caption(0, text=half, total_s=0.010), Truth(FACTS, 30_000))
     run.add(make_caption(1, text=right, total_s=0.030), Truth(FACTS, 20_000))
@@ -95,7 +95,7 @@ def test_the_summary_of_a_run(make_caption: CaptionMaker) -> None:
 
 
 def test_facts_are_scored_over_all_frames_together(make_caption: CaptionMaker) -> None:
-    run = Run()
+    run = Tally()
     run.add(make_caption(0, text="a red bus"), Truth(FACTS, 1))
     run.add(make_caption(1, text="a bus"), Truth(FACTS, 1))
     # Three facts stated, all right; four true.
@@ -103,7 +103,7 @@ def test_facts_are_scored_over_all_frames_together(make_caption: CaptionMaker) -
 
 
 def test_a_real_camera_has_no_truth(make_caption: CaptionMaker) -> None:
-    run = Run()
+    run = Tally()
     run.add(make_caption(0), None)
     summary = run.summary(uplink_bytes=100)
     assert summary.fact_f1 is None
@@ -113,7 +113,7 @@ def test_a_real_camera_has_no_truth(make_caption: CaptionMaker) -> None:
 
 
 def test_the_keys_of_the_summary_are_the_ones_promised() -> None:
-    keys = Run().summary(0).to_json().keys()
+    keys = Tally().summary(0).to_json().keys()
     assert keys >= {
         "captions",
         "by_tier",
@@ -130,7 +130,7 @@ def test_a_run_for_days_keeps_what_is_bounded(
     make_caption: CaptionMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "MAX_FRAMES", 10)
-    run = Run()
+    run = Tally()
     for sequence in range(50):
         run.add(make_caption(sequence), None)
     assert len(run.frames) == 10

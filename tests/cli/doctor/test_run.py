@@ -21,6 +21,7 @@ import pytest
 from aiflow.cli.doctor import broker as of_broker
 from aiflow.cli.doctor import machine
 from aiflow.cli.doctor import tier as of_tier
+from aiflow.cli.doctor.broker import until, until_of_file
 from aiflow.cli.doctor.finding import State
 from aiflow.cli.doctor.probe import ProbeFailed, probe
 from aiflow.cli.main import run
@@ -369,8 +370,6 @@ def authority(tmp_path: Path) -> Path:
 def test_the_ends_of_certificates_are_those_that_their_maker_gave(authority: Path) -> None:
     from cryptography import x509  # noqa: PLC0415
 
-    from aiflow.cli.doctor.certificates import until_of_file  # noqa: PLC0415
-
     for path in [*authority.rglob("ca.crt"), *authority.rglob("client.crt")]:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         assert until_of_file(path) == certificate.not_valid_after_utc
@@ -406,8 +405,6 @@ def test_certificates_are_dated_and_one_that_soon_ends_is_a_warning(
 @pytest.mark.parametrize("broken", [b"", b"\x30", b"\x30\x82\xff\xff", b"\x30\x03\x30\x01\x00"])
 def test_what_is_no_certificate_is_refused(broken: bytes, tmp_path: Path) -> None:
     pytest.importorskip("cryptography", reason="needs the extra enroll")
-    from aiflow.cli.doctor.certificates import until, until_of_file  # noqa: PLC0415
-
     with pytest.raises(ValueError, match="parsing asn1"):
         until(broken)
     path = tmp_path / "broken.pem"

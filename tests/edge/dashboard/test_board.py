@@ -215,7 +215,11 @@ def test_statistics(board: Board, caption: MakeCaption) -> None:
         cameras={"door": {"encode_ms": 4.0, "status": "online"}, "unheard": {"encode_ms": 1.0}},
     )
     node = EdgeStats(
-        node="edge1", timestamp=0.0, uptime_s=1.0, software="0.1", values={"cloud_rest_s": 2.5}
+        node="edge1",
+        timestamp=0.0,
+        uptime_s=1.0,
+        software="0.1",
+        values={"cloud_rest_seconds": 2.5},
     )
     board.take("aiflow/pi/stats", device.to_json())
     board.take("aiflow/edge/edge1/stats", node.to_json())

@@ -30,6 +30,16 @@ def test_a_daemon_that_began_anew_counts_from_zero() -> None:
     assert told(troubles) == [("alarm", "pi", "a camera delivered nothing for a while, once")]
 
 
+def test_cameras_that_freeze_or_die_are_told() -> None:
+    troubles = Troubles()
+    troubles.counted("pi", {"aiflow_camera_frozen_total": 0, "aiflow_camera_deaths_total": 0}, 0.0)
+    troubles.counted("pi", {"aiflow_camera_frozen_total": 1, "aiflow_camera_deaths_total": 2}, 1.0)
+    assert told(troubles) == [
+        ("alarm", "pi", "the process of a camera died, 2 times"),
+        ("alarm", "pi", "a camera's view stayed the same to the bit, once"),
+    ]
+
+
 def test_news_ends_after_an_hour_and_is_bounded() -> None:
     troubles = Troubles()
     for n in range(2 * MAX_NEWS):

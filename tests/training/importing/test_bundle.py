@@ -27,7 +27,7 @@ from aiflow.training.importing import bundle as bundles
 from aiflow.training.importing import files
 from aiflow.training.importing.bundle import Options, import_bundle, layers_of, make
 from aiflow.training.importing.model import Foreign, load
-from aiflow.training.importing.pictures import Pictures, held_out
+from aiflow.training.importing.pictures import OwnImages, held_out
 
 IMAGES = 48
 
@@ -42,7 +42,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Bundle:
     """With all tokens and many stages, so that next to nothing is lost."""
     folder = tmp_path_factory.mktemp("bundle")
     make(
-        made_up(), Pictures(images), folder, "porch", Options(tokens=64, stages=12, encoder="float")
+        made_up(),
+        OwnImages(images),
+        folder,
+        "porch",
+        Options(tokens=64, stages=12, encoder="float"),
     )
     return Bundle.open(folder)
 
@@ -50,7 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def coarse(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Bundle:
     folder = tmp_path_factory.mktemp("bundle")
-    make(made_up("apache-2.0"), Pictures(images), folder, "porch", Options(tokens=8, stages=2))
+    make(made_up("apache-2.0"), OwnImages(images), folder, "porch", Options(tokens=8, stages=2))
     return Bundle.open(folder)
 
 
@@ -83,7 +87,7 @@ def test_nothing_of_the_machine_is_in_it(coarse: Bundle, images: Path) -> None:
 def test_devices_send_what_the_codec_makes_of_their_pictures(whole: Bundle, images: Path) -> None:
     """All the way by bytes, and what is lost on it is little."""
     model = made_up()
-    for image in list(Pictures(images).read(model.size))[:6]:
+    for image in list(OwnImages(images).read(model.size))[:6]:
         symbols = Encoder.load(whole).encode(image).symbols
         body = compress(symbols, whole.tables, layers=3)
         np.testing.assert_array_equal(decompress(body, whole.tables, layers=3), symbols)
@@ -93,7 +97,7 @@ def test_captions_are_the_whole_models_where_little_is_lost(whole: Bundle, image
     assert whole.tokens == TOKENS
     assert whole.manifest.figures["error_by_stage"]["12"] < 0.02
     model, captioner, encoder = made_up(), Captioner(whole, "cloud"), Encoder.load(whole)
-    pictures = list(Pictures(images).read(model.size))
+    pictures = list(OwnImages(images).read(model.size))
     with torch.no_grad():
         hidden = model.vision(torch.from_numpy(np.stack(pictures)).float())
     wanted = model.caption(hidden)
@@ -131,13 +135,13 @@ def test_without_int8_devices_run_the_float_encoder(whole: Bundle) -> None:
 
 
 def test_the_same_images_give_the_same_bundle(tmp_path: Path, images: Path, coarse: Bundle) -> None:
-    make(made_up("apache-2.0"), Pictures(images), tmp_path, "porch", Options(tokens=8, stages=2))
+    make(made_up("apache-2.0"), OwnImages(images), tmp_path, "porch", Options(tokens=8, stages=2))
     assert Bundle.open(tmp_path).id == coarse.id
 
 
 def test_int8_alone_saves_the_place_of_the_float_encoder(tmp_path: Path, images: Path) -> None:
     options = Options(tokens=4, stages=1, encoder="int8")
-    make(made_up(), Pictures(images), tmp_path, "porch", options)
+    make(made_up(), OwnImages(images), tmp_path, "porch", options)
     assert not (tmp_path / "encoder.float.onnx").exists()
     encoder = Encoder.load(Bundle.open(tmp_path))
     assert encoder.encode(np.zeros((9, 9, 3), np.uint8)).symbols.shape == (4, 1)
@@ -152,9 +156,9 @@ def test_a_model_without_a_licence_is_not_imported_by_accident(
     tmp_path: Path, images: Path
 ) -> None:
     with pytest.raises(ConfigError, match="--license"):
-        make(made_up(""), Pictures(images), tmp_path, "porch", Options())
+        make(made_up(""), OwnImages(images), tmp_path, "porch", Options())
     options = Options(tokens=4, stages=1, license="MIT")
-    make(made_up(""), Pictures(images), tmp_path, "porch", options)
+    make(made_up(""), OwnImages(images), tmp_path, "porch", options)
     assert Bundle.open(tmp_path).manifest.license == "MIT"
 
 
@@ -163,7 +167,7 @@ def test_what_is_too_large_for_a_bundle(
 ) -> None:
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 1000)
     with pytest.raises(BundleInvalid, match="take a smaller model"):
-        make(made_up(), Pictures(images), tmp_path, "porch", Options(tokens=4, stages=1))
+        make(made_up(), OwnImages(images), tmp_path, "porch", Options(tokens=4, stages=1))
 
 
 class Source:
@@ -226,7 +230,7 @@ def test_each_architecture_becomes_a_bundle(
     options = Options(tokens=8, stages=12, license="MIT")
     bundle = import_bundle(str(sources[architecture]), images, tmp_path / "bundle", options)
     model, encoder = load(sources[architecture]), Encoder.load(bundle)
-    pictures = list(Pictures(images).read(model.size))
+    pictures = list(OwnImages(images).read(model.size))
     given = [encoder.encode(image).symbols for image in pictures]
     drafts = Captioner(bundle, "edge").caption([Request(symbols) for symbols in given])
     with torch.no_grad():

@@ -20,8 +20,8 @@ from aiflow.training.importing.codec import (
     NEIGHBOURS,
     VECTORS_A_CODE,
     Codec,
+    CodecShape,
     Merge,
-    Shape,
     fit,
     k_means,
 )
@@ -91,7 +91,7 @@ def test_an_empty_code_moves_to_what_is_worst_off() -> None:
 
 def test_each_stage_leaves_less() -> None:
     tokens = hidden(images=80)
-    codec = fit(tokens, Shape(tokens=40, stages=4), seed=1)
+    codec = fit(tokens, CodecShape(tokens=40, stages=4), seed=1)
     symbols = codec.encode(tokens)
     assert symbols.shape == (80, 40, 4)
     errors = []
@@ -104,19 +104,19 @@ def test_each_stage_leaves_less() -> None:
 
 def test_there_are_no_more_codes_than_vectors_can_carry() -> None:
     tokens = hidden(images=3)
-    assert fit(tokens, Shape(40, 2), seed=1).codes == 120 // VECTORS_A_CODE
-    assert fit(hidden(images=110), Shape(40, 1), seed=1).codes == 255
-    assert fit(hidden(images=80), Shape(40, 1, codes=17), seed=1).codes == 17
+    assert fit(tokens, CodecShape(40, 2), seed=1).codes == 120 // VECTORS_A_CODE
+    assert fit(hidden(images=110), CodecShape(40, 1), seed=1).codes == 255
+    assert fit(hidden(images=80), CodecShape(40, 1, codes=17), seed=1).codes == 17
 
 
 def test_images_of_one_colour_can_be_fitted() -> None:
     tokens = torch.ones(8, 4, 6)
-    codec = fit(tokens, Shape(4, 2), seed=1)
+    codec = fit(tokens, CodecShape(4, 2), seed=1)
     assert torch.allclose(codec(codec.encode(tokens)), tokens)
 
 
 def test_the_same_seed_gives_the_same_codec() -> None:
-    one, other = (fit(hidden(images=9), Shape(40, 3), seed=4) for _ in range(2))
+    one, other = (fit(hidden(images=9), CodecShape(40, 3), seed=4) for _ in range(2))
     assert torch.equal(one.codebooks, other.codebooks)
     assert torch.equal(one.basis, other.basis)
 
@@ -134,7 +134,7 @@ class Ending(torch.nn.Module):
 
 def test_onnx_gives_the_same_symbols(tmp_path: Path) -> None:
     tokens = hidden(images=20)
-    codec = fit(Merge(9)(tokens), Shape(9, 3), seed=1)
+    codec = fit(Merge(9)(tokens), CodecShape(9, 3), seed=1)
     whole = Ending(codec)
     export_graph(whole, (tokens[:1],), tmp_path / "a.onnx", ["tokens"], ["symbols"], {})
     model = OnnxModel(tmp_path / "a.onnx")

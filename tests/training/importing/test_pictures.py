@@ -13,16 +13,16 @@ pytest.importorskip("torch", reason="needs the extra import")
 from tests.training.importing.made_up import write_images
 
 from aiflow.common.errors import ConfigError
-from aiflow.training.importing.pictures import LEAST, MOST, Pictures, held_out
+from aiflow.training.importing.pictures import LEAST, MOST, OwnImages, held_out
 
 
 def test_too_few_images_and_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no directory"):
-        Pictures(tmp_path / "nowhere")
+        OwnImages(tmp_path / "nowhere")
     write_images(tmp_path, LEAST - 1)
     (tmp_path / "notes.txt").write_text("not a picture")
     with pytest.raises(ConfigError, match=f"holds {LEAST - 1} images"):
-        Pictures(tmp_path)
+        OwnImages(tmp_path)
 
 
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     whole = (tmp_path / "0003.png").read_bytes()
     (tmp_path / "0003.png").write_bytes(whole[:40])
     with pytest.raises(ConfigError, match=r"0003\.png is broken"):
-        list(Pictures(tmp_path).read((32, 24)))
+        list(OwnImages(tmp_path).read((32, 24)))
 
 
 def test_of_very_many_images_some_are_taken_from_all_over(
@@ -40,7 +40,7 @@ def test_of_very_many_images_some_are_taken_from_all_over(
     for index in range(28):
         shade = np.full((8, 8, 3), 9 * index, np.uint8)
         cv2.imwrite(str(tmp_path / f"{index:02}.png"), shade)
-    shades = [int(image[0, 0, 0]) // 9 for image in Pictures(tmp_path).read((4, 4))]
+    shades = [int(image[0, 0, 0]) // 9 for image in OwnImages(tmp_path).read((4, 4))]
     assert shades == list(range(0, 28, 3))
     assert MOST > LEAST
 
