@@ -25,7 +25,7 @@ from aiflow.common.errors import AiflowError
 from aiflow.common.messages import Caption
 from aiflow.rig.broker import PrivateBroker
 from aiflow.rig.child import Child, check_all, stop_all
-from aiflow.rig.link import Link, LinkSpec
+from aiflow.rig.link import EmulatedLink, LinkSpec
 from aiflow.rig.tiers import DemoMode, Plan, tier_processes
 from aiflow.rig.truth import Truth, TruthFile
 
@@ -75,7 +75,7 @@ class Running:
     """A run's processes: who sends, and where captions come."""
 
     captions: Captions
-    link: Link
+    link: EmulatedLink
     children: Sequence[Child]
     device_log: Path
     truth: TruthFile
@@ -123,8 +123,8 @@ def running(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiflow-case-")))
         broker = stack.enter_context(PrivateBroker())
-        link = stack.enter_context(Link(broker.host, broker.port, spec))
-        wan = stack.enter_context(Link(broker.host, broker.port, WAN))
+        link = stack.enter_context(EmulatedLink(broker.host, broker.port, spec))
+        wan = stack.enter_context(EmulatedLink(broker.host, broker.port, WAN))
         here = Broker(host=broker.host, port=broker.port)
         truth = folder / "truth.jsonl"
         uri = f"synthetic:street?seed={seed}&truth={truth}"

@@ -85,7 +85,7 @@ class SocketBytes:
 
 
 @dataclass(slots=True, eq=False)
-class Sending:
+class SentStream:
     """A stream as it went: the payloads, and after how many of them each receipt came."""
 
     frames: list[Sent] = field(default_factory=list)
@@ -146,18 +146,18 @@ class Coder:
         entry = Entry(sequence, EPOCH_MS, record)
         return KeyFrame(entry, pack(packet, CONTEXT), body, ideal, took_ms)
 
-    def stream(self, keys: Iterable[KeyFrame]) -> Sending:
+    def stream(self, keys: Iterable[KeyFrame]) -> SentStream:
         """Consecutive frames as a device sends them: its own compressor decides."""
         every_s = SendingConfig().key_every_s
         return send(keys, Compressor(self.tables, self.bundle_tag, CONTEXT, key_every_s=every_s))
 
 
-def send(keys: Iterable[KeyFrame], compressor: Compressor | None = None) -> Sending:
+def send(keys: Iterable[KeyFrame], compressor: Compressor | None = None) -> SentStream:
     """Send frames at the stream's rate, on a clock that is computed and not waited for.
 
     Without a compressor every frame goes as a key frame.
     """
-    went, owed = Sending(), _Owed()
+    went, owed = SentStream(), _Owed()
     limits = Limits(**FallbackConfig().model_dump())
     health = EdgeHealth([CAMERA], limits, measures=True, now=0.0)
     asked: list[int] = []

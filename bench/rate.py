@@ -34,7 +34,7 @@ from aiflow.bench.rate_page import draw, table
 from aiflow.bench.rate_passes import (
     CAMERA_QUALITY,
     Effort,
-    Parts,
+    LoadedBundle,
     Passed,
     Say,
     batches,
@@ -43,7 +43,7 @@ from aiflow.bench.rate_passes import (
 )
 from aiflow.bench.search import (
     Ground,
-    Scored,
+    ScoredSetting,
     cheapest_by_facts,
     contenders,
     scored,
@@ -63,7 +63,7 @@ def run(
 ) -> Mapping[str, object]:
     """Measure the built-in bundle on `scenes` scenes (1,000 unless given) and as many frames."""
     with RenderPool(seed) as renders:
-        parts = Parts.load(Bundle.open("street"))
+        parts = LoadedBundle.load(Bundle.open("street"))
         figures = measure(parts, renders, Effort.of(scenes or SCENES), seed, say)
     say("")
     say(table(figures))
@@ -72,7 +72,9 @@ def run(
     return figures
 
 
-def measure(parts: Parts, renders: RenderPool, effort: Effort, seed: int, say: Say) -> Figures:
+def measure(
+    parts: LoadedBundle, renders: RenderPool, effort: Effort, seed: int, say: Say
+) -> Figures:
     """All figures. Raises AiflowError."""
     say(f"drawing {effort.searched} test scenes to search on")
     with ThreadPoolExecutor(2) as pool:
@@ -102,7 +104,9 @@ def measure(parts: Parts, renders: RenderPool, effort: Effort, seed: int, say: S
     return figures | {"curves": curves}
 
 
-def _by_facts(found: Mapping[str, Sequence[Scored]], whole_f1: float, payload: float) -> Figures:
+def _by_facts(
+    found: Mapping[str, Sequence[ScoredSetting]], whole_f1: float, payload: float
+) -> Figures:
     """Bytes of the cheapest searched setting that keeps 99% of the facts' F1, and ratios."""
     cheapest = {family: cheapest_by_facts(ways, whole_f1) for family, ways in found.items()}
     sizes = {family: one.bytes_mean for family, one in cheapest.items() if one is not None}
@@ -118,11 +122,11 @@ def _by_facts(found: Mapping[str, Sequence[Scored]], whole_f1: float, payload: f
 
 
 def _baselines(
-    parts: Parts, ways: Sequence[Way], passed: Passed, answers: Answers, whole: Scores
-) -> dict[str, Scored]:
+    parts: LoadedBundle, ways: Sequence[Way], passed: Passed, answers: Answers, whole: Scores
+) -> dict[str, ScoredSetting]:
     """The strongest setting of each family on all scenes."""
     cider = float(whole.cider.mean())
-    families: dict[str, list[Scored]] = {}
+    families: dict[str, list[ScoredSetting]] = {}
     for way, trip in zip(ways, passed.trips, strict=True):
         one = scored(way, trip, parts.judge.score(trip.symbols, answers), cider)
         families.setdefault(way.family, []).append(one)
@@ -134,7 +138,7 @@ def _together(
     whole: Scores,
     key: Figures,
     stream: Figures,
-    baselines: Mapping[str, Scored],
+    baselines: Mapping[str, ScoredSetting],
     passed: Passed,
     keys: Sequence[KeyFrame],
 ) -> Figures:
@@ -177,7 +181,7 @@ def _key(keys: Sequence[KeyFrame], scores: Scores) -> Figures:
     }
 
 
-def _stream(parts: Parts, renders: RenderPool, effort: Effort) -> Figures:
+def _stream(parts: LoadedBundle, renders: RenderPool, effort: Effort) -> Figures:
     """The live street, every frame sent; another street is a change of scene like any other."""
     frames = list(renders.live(FPS, effort.frames, parts.float_encoder.input_size))
     symbols = np.stack([parts.device_encoder.encode(image).symbols for _, image in frames])
@@ -199,7 +203,7 @@ def _socket(found: SocketBytes) -> Figures:
 
 
 def _prefixes(
-    parts: Parts, symbols: NDArray[np.uint8], ground: Ground, whole: float
+    parts: LoadedBundle, symbols: NDArray[np.uint8], ground: Ground, whole: float
 ) -> list[Figures]:
     """Quality and bytes of every prefix of our tokens, symbols (N, K, D), on searched scenes."""
     tables, points = parts.coder.tables, []
@@ -218,7 +222,7 @@ def _prefixes(
     return points
 
 
-def point(one: Scored) -> Figures:
+def point(one: ScoredSetting) -> Figures:
     """A setting and what came of it."""
     return {
         "setting": one.way.setting,

@@ -17,7 +17,7 @@ from aiflow.bench.baselines.split import FloatEncoder
 from aiflow.bench.baselines.way import Picture, Trip, Way, send
 from aiflow.bench.coded import Coder
 from aiflow.bench.judge import Judge
-from aiflow.bench.search import Ground, Scored, search
+from aiflow.bench.search import Ground, ScoredSetting, search
 from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner
 from aiflow.common.encoder import Encoder
@@ -54,7 +54,7 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class LoadedBundle:
     """The bundle's parts, as the tiers load them."""
 
     float_encoder: FloatEncoder
@@ -93,7 +93,7 @@ class Passed:
 
 
 def batches(
-    parts: Parts, renders: RenderPool, first: Batch, count: int, pool: ThreadPoolExecutor
+    parts: LoadedBundle, renders: RenderPool, first: Batch, count: int, pool: ThreadPoolExecutor
 ) -> Iterator[Batch]:
     """The batch at hand, then the other test scenes up to `count`."""
     yield first
@@ -104,7 +104,7 @@ def batches(
 
 
 def go_through(
-    parts: Parts, ways: Sequence[Way], scenes: Iterator[Batch], pool: ThreadPoolExecutor
+    parts: LoadedBundle, ways: Sequence[Way], scenes: Iterator[Batch], pool: ThreadPoolExecutor
 ) -> Passed:
     """Carry all scenes by all ways."""
     passed: list[Scene] = []
@@ -121,8 +121,8 @@ def go_through(
 
 
 def search_all(
-    parts: Parts, renders: RenderPool, effort: Effort, ground: Ground, whole: float, say: Say
-) -> dict[str, list[Scored]]:
+    parts: LoadedBundle, renders: RenderPool, effort: Effort, ground: Ground, whole: float, say: Say
+) -> dict[str, list[ScoredSetting]]:
     """The settings of every family that were scored on the searched scenes.
 
     `whole` is the mean CIDEr without any loss.

@@ -48,7 +48,7 @@ class Screened:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scored:
+class ScoredSetting:
     """A setting after its captions were scored."""
 
     way: Way
@@ -86,14 +86,14 @@ class Ground:
             for way, trip in zip(ways, send(ways, pictures, self.pool), strict=True)
         ]
 
-    def score(self, way: Way, whole: float) -> Scored:
+    def score(self, way: Way, whole: float) -> ScoredSetting:
         (trip,) = send([way], self.pictures, self.pool)
         return scored(way, trip, self.judge.score(trip.symbols, self.answers), whole)
 
 
-def scored(way: Way, trip: Trip, scores: Scores, whole: float) -> Scored:
+def scored(way: Way, trip: Trip, scores: Scores, whole: float) -> ScoredSetting:
     """Put together what is known of a setting."""
-    return Scored(
+    return ScoredSetting(
         way,
         float(trip.size_bytes.mean()),
         float(trip.bare_bytes.mean()),
@@ -102,15 +102,15 @@ def scored(way: Way, trip: Trip, scores: Scores, whole: float) -> Scored:
     )
 
 
-def search(ways: Sequence[Way], ground: Ground, whole: float, say: Say) -> list[Scored]:
+def search(ways: Sequence[Way], ground: Ground, whole: float, say: Say) -> list[ScoredSetting]:
     """Settings of one codec along its curve, by bytes; close together where it matters.
 
     `whole` is the mean CIDEr without any loss.
     """
     seen = ground.screen(ways)
-    found: list[Scored] = []
+    found: list[ScoredSetting] = []
 
-    def look(one: Screened) -> Scored:
+    def look(one: Screened) -> ScoredSetting:
         found.append(_told(ground.score(one.way, whole), say))
         return found[-1]
 
@@ -162,7 +162,7 @@ def best_of_each_size(screened: Iterable[Screened], rungs: int) -> list[Screened
     return [one for _, one in sorted(best.items())]
 
 
-def contenders(found: Sequence[Scored]) -> list[Way]:
+def contenders(found: Sequence[ScoredSetting]) -> list[Way]:
     """Settings one of which will be the cheapest of equal quality on all scenes.
 
     The cheapest that come close, the cheapest with something to spare, and the best of all.
@@ -175,7 +175,7 @@ def contenders(found: Sequence[Scored]) -> list[Way]:
     return list({one.way.setting: one.way for one in close + equal + safe + best}.values())
 
 
-def strongest(found: Sequence[Scored]) -> Scored:
+def strongest(found: Sequence[ScoredSetting]) -> ScoredSetting:
     """The cheapest of equal quality; where none is equal, the best."""
     equal = [one for one in found if one.equal]
     if equal:
@@ -183,13 +183,13 @@ def strongest(found: Sequence[Scored]) -> Scored:
     return max(found, key=lambda one: one.share)
 
 
-def cheapest_by_facts(found: Sequence[Scored], whole_f1: float) -> Scored | None:
+def cheapest_by_facts(found: Sequence[ScoredSetting], whole_f1: float) -> ScoredSetting | None:
     """The cheapest that keeps as much of the facts' F1 as is asked of CIDEr."""
     equal = [one for one in found if one.scores.fact_f1 >= EQUAL * whole_f1]
     return min(equal, key=lambda one: one.bytes_mean, default=None)
 
 
-def _edge(found: Sequence[Scored]) -> tuple[float, float]:
+def _edge(found: Sequence[ScoredSetting]) -> tuple[float, float]:
     """Bytes between which the cheapest equal setting lies: a failure's and the cheapest equal's."""
     equal = [one.bytes_mean for one in found if one.equal]
     high = min(equal, default=max(one.bytes_mean for one in found) * 2)
@@ -221,7 +221,7 @@ def _between(seen: Sequence[Screened], low: float, high: float) -> list[Way]:
     return finer
 
 
-def _told(one: Scored, say: Say) -> Scored:
+def _told(one: ScoredSetting, say: Say) -> ScoredSetting:
     say(
         f"  {one.way.family:8} {one.way.setting:46} {one.bytes_mean:8,.0f} B"
         f"  CIDEr {100 * one.share:5.1f} %  F1 {one.scores.fact_f1:.4f}"

@@ -25,7 +25,7 @@ from aiflow.common.captioner import Captioner, Request
 from aiflow.common.config import Broker
 from aiflow.common.encoder import Encoder
 from aiflow.common.messages import Caption, CaptionBytes, Latency
-from aiflow.common.mqtt import Properties, Reason, Session
+from aiflow.common.mqtt import Outgoing, Properties, Reason, Session
 from aiflow.common.signals import caught_signals
 from aiflow.common.topics import Topics
 from aiflow.device.camera import Frame, open_camera
@@ -97,7 +97,7 @@ def _upload(job: UploadJob, picture: PictureCodec, session: Session) -> None:
             answered.set()
 
         payload = _STAMP.pack(frame.captured_at) + data
-        if session.publish(PICTURES, payload, qos=1, alias=True, on_accepted=on_accepted):
+        if session.publish(Outgoing(PICTURES, payload, qos=1, alias=True, on_accepted=on_accepted)):
             answered.wait(ANSWER_S)
 
 
@@ -137,7 +137,7 @@ def _caption(job: UploadJob, waiting: queue.Queue[bytes], session: Session) -> N
             late=False,
             sequence=0,
         )
-        session.publish(CAPTIONS, caption.to_json(), qos=1)
+        session.publish(Outgoing(CAPTIONS, caption.to_json(), qos=1))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Final
 from aiflow.cli.logs import Level, configure
 from aiflow.common.config import load
 from aiflow.common.errors import BrokerError, BrokerRefused, BrokerUnreachable
-from aiflow.common.mqtt import Reason, Session
+from aiflow.common.mqtt import Outgoing, Reason, Session
 from aiflow.device.config import DeviceConfig
 from aiflow.device.entities import discovery_id, discovery_topic
 
@@ -37,7 +37,7 @@ def remove(path: Path) -> None:
 def _clear(session: Session, topic: str) -> None:
     """Until the broker has accepted it. Raises BrokerError."""
     answers: queue.Queue[Reason | None] = queue.Queue()
-    if not session.publish(topic, b"", qos=1, retain=True, on_accepted=answers.put):
+    if not session.publish(Outgoing(topic, b"", qos=1, retain=True, on_accepted=answers.put)):
         raise BrokerError(f"the connection ended before {topic} was cleared; try again")
     try:
         reason = answers.get(timeout=PATIENCE_S)

@@ -19,7 +19,7 @@ from aiflow.common.captioner import WritesCaptions
 from aiflow.common.exposition import Reading, Total
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.common.work_loop import WorkLoop
 
@@ -118,11 +118,13 @@ class CloudNode:
 
     def _send(self, job: Job, reply: CloudReply) -> None:
         self._session.publish(
-            job.reply_topic,
-            reply.to_json(),
-            qos=1,
-            expiry_s=REPLY_EXPIRY_S,
-            correlation=job.correlation,
+            Outgoing(
+                job.reply_topic,
+                reply.to_json(),
+                qos=1,
+                expiry_s=REPLY_EXPIRY_S,
+                correlation=job.correlation,
+            )
         )
 
 

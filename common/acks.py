@@ -19,7 +19,7 @@ class Acks:
         self._left = count
         self._done = done
 
-    def answered(self, reason: Reason | None) -> None:
+    def acknowledged(self, reason: Reason | None) -> None:
         """For `Session.publish(on_accepted=...)`."""
         if reason is None:
             self.failed("disconnected")

@@ -45,7 +45,17 @@ from aiflow.common.mqtt_client import (
 )
 from aiflow.common.mqtt_link import RESERVE, Link, OnAccepted, Outgoing, Reason, publish_size
 
-__all__ = ["Handler", "OnAccepted", "Properties", "Reason", "Session", "Will", "publish_size"]
+__all__ = [
+    "Handler",
+    "OnAccepted",
+    "Outgoing",
+    "Properties",
+    "Publish",
+    "Reason",
+    "Session",
+    "Will",
+    "publish_size",
+]
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +83,8 @@ class Properties:
 
 
 Handler = Callable[[str, bytes, Properties], None]
+Publish = Callable[[Outgoing], bool]
+"""`Session.publish`, for a part that needs no more of a session."""
 P = ParamSpec("P")
 
 
@@ -177,38 +189,14 @@ class Session:
             if self.connected:
                 self._send(message, reserved=True)
 
-    def publish(  # noqa: PLR0913 - the properties of a PUBLISH, each by its name
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int = 0,
-        retain: bool = False,
-        expiry_s: int | None = None,
-        alias: bool = False,
-        response_topic: str | None = None,
-        correlation: bytes | None = None,
-        on_accepted: OnAccepted | None = None,
-    ) -> bool:
+    def publish(self, message: Outgoing) -> bool:
         """Hand one message over; False (counted) if not connected, full, or larger than allowed.
 
-        After True, `on_accepted` is called once, on the network thread: with the PUBACK's reason
-        (QoS 0: it was written to the socket), or with None when the connection ends first. After
-        False it is never called.
+        After True, its `on_accepted` is called once, on the network thread: with the PUBACK's
+        reason (QoS 0: it was written to the socket), or with None when the connection ends first.
+        After False it is never called.
         """
-        return self._send(
-            Outgoing(
-                topic,
-                payload,
-                qos=qos,
-                retain=retain,
-                expiry_s=expiry_s,
-                alias=alias,
-                response_topic=response_topic,
-                correlation=correlation,
-                on_accepted=on_accepted,
-            )
-        )
+        return self._send(message)
 
     def close(self, drain_s: float = 1.0) -> None:
         """Wait up to `drain_s` for acks, then disconnect cleanly, which cancels the will."""

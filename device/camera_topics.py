@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import OnAccepted, Session, publish_size
+from aiflow.common.mqtt import OnAccepted, Outgoing, Session, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Kind
 
@@ -62,12 +62,14 @@ class CameraTopics:
             self._require_images()
         qos = 1 if ask_broker or on_accepted is not None else 0
         if not self._session.publish(
-            self._image if kind is Kind.IMAGE else self._embedding,
-            payload,
-            qos=qos,
-            alias=True,
-            expiry_s=self._expiry_s if ask_broker else None,
-            on_accepted=on_accepted,
+            Outgoing(
+                self._image if kind is Kind.IMAGE else self._embedding,
+                payload,
+                qos=qos,
+                alias=True,
+                expiry_s=self._expiry_s if ask_broker else None,
+                on_accepted=on_accepted,
+            )
         ):
             return 0
         self._count(kind, payload)
@@ -83,7 +85,7 @@ class CameraTopics:
         self._require_images()
         expiry_s = self._expiry_s
         if not self._session.publish(
-            self._snapshot, jpeg, qos=1, expiry_s=expiry_s, on_accepted=on_accepted
+            Outgoing(self._snapshot, jpeg, qos=1, expiry_s=expiry_s, on_accepted=on_accepted)
         ):
             return 0
         self._count(Kind.IMAGE, jpeg)

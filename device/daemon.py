@@ -20,7 +20,7 @@ from aiflow.common.errors import AiflowError, StorageError
 from aiflow.common.exposition import Reading
 from aiflow.common.messages import DeviceStats
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Properties, Session, Will, publish_size
+from aiflow.common.mqtt import Outgoing, Properties, Session, Will, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import KeyFrameOrder, unpack_receipt, unpack_refine_order
 from aiflow.device.assembly import Assembly, software
@@ -148,7 +148,7 @@ class Device:
 
     def publish_stats(self) -> None:
         topic = self._topics.device_stats(self._config.device)
-        self._session.publish(topic, self.stats().to_json())
+        self._session.publish(Outgoing(topic, self.stats().to_json()))
 
     def stats(self) -> DeviceStats:
         """Counters since the start, present values, and mean stage times since the last call."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.device.entities import (
     describe,
@@ -101,7 +101,7 @@ class Discovery:
             return  # the echo of what we have just published
         if not self._wanted:
             log.info("taking back what Home Assistant was told of device %s", self._device)
-            self._session.publish(self._topic, b"", qos=1, retain=True)
+            self._session.publish(Outgoing(self._topic, b"", qos=1, retain=True))
             return
         gone = withdrawn(payload, self._components)
         if gone:

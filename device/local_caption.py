@@ -16,7 +16,7 @@ from aiflow.common.bundle import Bundle
 from aiflow.common.captioner import Captioner, Draft, Request
 from aiflow.common.codec import Symbols
 from aiflow.common.messages import REASONS, Caption, CaptionBytes, Latency, caption_id
-from aiflow.common.mqtt import Session, publish_size
+from aiflow.common.mqtt import Outgoing, Session, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import unpack_local
 from aiflow.device.outbox import Entry
@@ -70,7 +70,7 @@ class LocalCaptions:
         acks = Acks(2, lambda fault: on_accepted() if fault is None else None)
         for topic, retain in ((self._caption, True), (self._event, False)):
             if not self._session.publish(
-                topic, message, qos=1, retain=retain, on_accepted=acks.answered
+                Outgoing(topic, message, qos=1, retain=retain, on_accepted=acks.acknowledged)
             ):
                 return 0
         return size

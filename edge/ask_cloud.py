@@ -27,10 +27,9 @@ from aiflow.common.errors import PayloadError
 from aiflow.common.mean import Mean
 from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
-from aiflow.common.mqtt import Reason
+from aiflow.common.mqtt import Outgoing, Publish, Reason
 from aiflow.common.symbols import key_payload
 from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, Kind, pack_escalation
-from aiflow.edge.outlet import Outlet
 from aiflow.edge.policy import CloudState
 from aiflow.edge.publisher import CaptionContent, EdgeSeconds
 from aiflow.edge.received import EmbeddingFrame
@@ -76,13 +75,13 @@ class Escalations:
 
     def __init__(
         self,
-        outlet: Outlet,
+        publish: Publish,
         pool: Pool,
         timers: Timers,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._outlet = outlet
+        self._publish = publish
         self._pool = pool
         self._timers = timers
         self._counters = counters
@@ -164,14 +163,16 @@ class Escalations:
         lease_s = self._pool.lease_s
         ended = partial(self._failed, question, question.attempt, "lease_ended")
         self._timers.after(lease_s, ended)
-        sent = self._outlet.publish(
-            self._pool.request_topic,
-            question.request,
-            qos=1,
-            expiry_s=math.ceil(lease_s),
-            response_topic=self._pool.reply_topic,
-            correlation=question.correlation,
-            on_accepted=partial(self._acknowledged, question),
+        sent = self._publish(
+            Outgoing(
+                self._pool.request_topic,
+                question.request,
+                qos=1,
+                expiry_s=math.ceil(lease_s),
+                response_topic=self._pool.reply_topic,
+                correlation=question.correlation,
+                on_accepted=partial(self._acknowledged, question),
+            )
         )
         if not sent:
             self._give_up(question, "unsent", "the broker is away or its queue is full")

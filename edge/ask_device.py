@@ -13,10 +13,9 @@ from typing import Final
 
 from aiflow.common.mean import Mean
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import publish_size
+from aiflow.common.mqtt import Outgoing, Publish, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import KeyFrameOrder, RefineOrder, pack_refine_order
-from aiflow.edge.outlet import Outlet
 from aiflow.edge.policy import DeviceState
 from aiflow.edge.received import EmbeddingFrame, FrameKey, StreamKey
 
@@ -31,12 +30,12 @@ class DeviceRequests:
 
     def __init__(
         self,
-        outlet: Outlet,
+        publish: Publish,
         topics: Topics,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._outlet = outlet
+        self._publish = publish
         self._topics = topics
         self._counters = counters
         self._clock = clock
@@ -66,7 +65,7 @@ class DeviceRequests:
             RefineOrder(frame.key.sequence, layers, len(frame.coding.tables.layers) - layers)
         )
         topic = self._topics.refine(device, camera)
-        if not self._outlet.publish(topic, order, qos=1, expiry_s=EXPIRY_S):
+        if not self._publish(Outgoing(topic, order, qos=1, expiry_s=EXPIRY_S)):
             return False
         size = publish_size(len(topic.encode()), len(order), qos=1, expiry=True) + PUBACK_BYTES
         now = self._clock()
@@ -81,7 +80,7 @@ class DeviceRequests:
         self._counters.add("aiflow_key_frames_asked_total")
         topic = self._topics.refine(stream.device, stream.camera)
         order = pack_refine_order(KeyFrameOrder())
-        self._outlet.publish(topic, order, qos=1, expiry_s=EXPIRY_S)
+        self._publish(Outgoing(topic, order, qos=1, expiry_s=EXPIRY_S))
 
     def came(self, frame: EmbeddingFrame) -> None:
         """More layers of a frame are here: learn what they cost."""

@@ -18,10 +18,10 @@ from typing import Final
 from aiflow.common.errors import StorageError
 from aiflow.common.mean import Mean
 from aiflow.common.metrics import Counters, Faults
+from aiflow.common.mqtt import Outgoing, Publish
 from aiflow.common.topics import Topics
 from aiflow.common.wire import pack_receipts
 from aiflow.edge.ledger import Ledger
-from aiflow.edge.outlet import Outlet
 from aiflow.edge.received import FrameKey, StreamKey
 from aiflow.edge.timers import Timers
 
@@ -45,7 +45,7 @@ class Custody:
     def __init__(
         self,
         ledger: Ledger,
-        outlet: Outlet,
+        publish: Publish,
         topics: Topics,
         timers: Timers,
         counters: Counters,
@@ -54,7 +54,7 @@ class Custody:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
-        self._outlet = outlet
+        self._publish = publish
         self._topics = topics
         self._timers = timers
         self._counters = counters
@@ -175,5 +175,5 @@ class Custody:
         topic = self._topics.receipt(stream.device, stream.camera)
         for receipt in pack_receipts(owed, self.delay_s.known()):
             # One that is lost is asked for: the device sends its frames again.
-            if self._outlet.publish(topic, receipt):
+            if self._publish(Outgoing(topic, receipt)):
                 self._counters.add("aiflow_receipts_total")

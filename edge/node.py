@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Final, Self
 
-from aiflow.common.mqtt import Properties, Session, Will
+from aiflow.common.mqtt import Outgoing, Properties, Session, Will
 from aiflow.edge.ask_cloud import Escalations, Pool
 from aiflow.edge.ask_device import DeviceRequests
 from aiflow.edge.assets import Assets
@@ -44,7 +44,7 @@ class EdgeNode:
         self._timers = timers = Timers(counters)
         self._custody = custody = Custody(
             assets.ledger,
-            session,
+            session.publish,
             topics,
             timers,
             counters,
@@ -52,13 +52,13 @@ class EdgeNode:
         )
         newest, triggers = assets.ledger.newest(), assets.triggers
         self._publisher = publisher = Publisher(
-            session, topics, custody, newest, counters, triggers
+            session.publish, topics, custody, newest, counters, triggers
         )
         pool = Pool(
             topics.cloud_request(config.pool), topics.edge_reply(node), config.cloud_deadline_s
         )
-        self._escalations = cloud = Escalations(session, pool, timers, counters)
-        requests = DeviceRequests(session, topics, counters)
+        self._escalations = cloud = Escalations(session.publish, pool, timers, counters)
+        requests = DeviceRequests(session.publish, topics, counters)
         decoder = Decoder(assets.model, publisher, cloud, requests, custody, counters)
         most, size = config.max_waiting, config.batch_max
         self._queue = queue = DecodeQueue(
@@ -147,4 +147,4 @@ class EdgeNode:
 
     def _publish_statistics(self) -> None:
         stats = self.statistics.message(self._config.node, time.monotonic() - self._began)
-        self.session.publish(self._topics.edge_stats(self._config.node), stats.to_json())
+        self.session.publish(Outgoing(self._topics.edge_stats(self._config.node), stats.to_json()))

@@ -1,4 +1,4 @@
-"""Captions to the broker. Touches the `caption` and `event` topics, through an `Outlet`.
+"""Captions to the broker. Touches the `caption` and `event` topics.
 
 Every caption is an `event`; the newest of a camera is also retained under `caption`. What a trigger
 looks for is one more `event`, after the caption with which it begins. A frame's custody ends when
@@ -25,9 +25,9 @@ from aiflow.common.messages import (
     caption_id,
 )
 from aiflow.common.metrics import Counters, Distribution, Faults
+from aiflow.common.mqtt import Outgoing, Publish
 from aiflow.common.topics import Topics
 from aiflow.edge.custody import Custody
-from aiflow.edge.outlet import Outlet
 from aiflow.edge.received import EmbeddingFrame, FrameKey, LocalCaption, ReceivedFrame
 from aiflow.edge.triggers import Occurrence, Triggers
 
@@ -66,7 +66,7 @@ class Publisher:
 
     def __init__(
         self,
-        outlet: Outlet,
+        publish: Publish,
         topics: Topics,
         custody: Custody,
         newest: Mapping[tuple[str, str], FrameKey],
@@ -75,7 +75,7 @@ class Publisher:
     ) -> None:
         """`newest` is the newest frame already captioned of each (device, camera)."""
         self._triggers = triggers or Triggers(())
-        self._outlet = outlet
+        self._publish = publish
         self._topics = topics
         self._custody = custody
         self._counters = counters
@@ -151,8 +151,8 @@ class Publisher:
         return key.sequence >= known.sequence
 
     def _hand_over(self, topic: str, payload: bytes, acks: Acks, *, retain: bool = False) -> bool:
-        accepted = self._outlet.publish(
-            topic, payload, qos=1, retain=retain, on_accepted=acks.answered
+        accepted = self._publish(
+            Outgoing(topic, payload, qos=1, retain=retain, on_accepted=acks.acknowledged)
         )
         if not accepted:
             acks.failed("unsent")

@@ -34,9 +34,9 @@ class ReceivedFrame:
     captured_s: float
     """Capture time by the device's clock, seconds since 1970."""
     received_s: float
-    """ReceivedFrame by this machine's clock, seconds since 1970."""
+    """Arrival by this machine's clock, seconds since 1970."""
     received_at: float
-    """ReceivedFrame by the monotonic clock, seconds."""
+    """Arrival by the monotonic clock, seconds."""
     late: bool
     """It had waited on the device before it came."""
     coding: BundleCoding
@@ -45,7 +45,7 @@ class ReceivedFrame:
     """Of the message that carried it on the device's link, as far as that can be seen here."""
 
     def known(self) -> dict[str, Any]:
-        """What every kind of arrival is made with, by name."""
+        """What every kind of frame is made with, by name."""
         return {one.name: getattr(self, one.name) for one in fields(ReceivedFrame)}
 
 

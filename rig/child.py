@@ -25,9 +25,9 @@ from aiflow.common.errors import AiflowError
 
 GRACE_S: Final = 5.0
 _TAIL_BYTES: Final = 8_192
-# The pipe is the child's stdin until it is the program: no other redirection has two digits.
+# The pipe is the shell's stdin: of other descriptors it redirects only those of one digit.
 _LAUNCH: Final = ("sh", "-c", 'echo "$$" >&0; exec "$@" </dev/null', "sh")
-# The first line is the group, a second one says that all is well; neither comes from the dead.
+# The first line is the group; a second one says that it has ended. Neither comes from the dead.
 _GUARD: Final = """
 trap '' HUP INT TERM
 read -r group || exit 0

@@ -1,6 +1,6 @@
 """A link between a client and the broker: counted, as slow and as far away as wanted.
 
-    client --- Link.port ---[ rate, half a round trip ]--- upstream     a lane in each direction
+    client --- port ---[ rate, half a round trip ]--- upstream     a lane in each direction
 
 The relay works on the bytes inside TCP; IP and TCP headers are not counted. A lane is a serial
 line (a token bucket of depth zero): a chunk leaves when the line is free, takes size / rate, and
@@ -63,7 +63,7 @@ class LinkSpec:
         return serial_s + self.rtt_s / 2
 
 
-class Link:
+class EmulatedLink:
     """A relay on a free loopback port, in a thread of its own; use it with `with`."""
 
     def __init__(self, host: str, port: int, spec: LinkSpec | None = None) -> None:

@@ -23,11 +23,11 @@ from typing import Final
 from aiflow.client import Captions
 from aiflow.common.config import Broker
 from aiflow.common.errors import ConfigError
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.rig.broker import PrivateBroker
 from aiflow.rig.child import Child, check_all, stop_all
-from aiflow.rig.link import Link, LinkSpec
+from aiflow.rig.link import EmulatedLink, LinkSpec
 from aiflow.rig.tiers import DemoMode, Plan, tier_processes
 from aiflow.rig.truth import TruthFile
 
@@ -55,7 +55,7 @@ class System:
     """What is running."""
 
     plan: Plan
-    link: Link
+    link: EmulatedLink
     captions: Captions
     children: tuple[Child, ...]
     truth: TruthFile | None
@@ -83,7 +83,7 @@ class CameraSwitch:
 
     def turn(self, state: str) -> None:
         """Switch the camera `ON` or `OFF`."""
-        self._session.publish(self._topic, state.encode(), qos=1)
+        self._session.publish(Outgoing(self._topic, state.encode(), qos=1))
 
     def _arrived(self, topic: str, payload: bytes, _properties: Properties) -> None:
         if payload == self._awaited.get(topic):
@@ -98,7 +98,7 @@ def running(options: SystemOptions) -> Iterator[System]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aiflow-rig-")))
         broker, children = _broker(options, stack)
-        link = stack.enter_context(Link(broker.host, broker.port, options.link))
+        link = stack.enter_context(EmulatedLink(broker.host, broker.port, options.link))
         plan = _plan(options, broker, link, folder)
         tiers = tier_processes(plan, folder)
         topics = Topics(broker.prefix)
@@ -136,7 +136,7 @@ def _broker(options: SystemOptions, stack: ExitStack) -> tuple[Broker, tuple[Chi
     return options.broker, ()
 
 
-def _plan(options: SystemOptions, broker: Broker, link: Link, folder: Path) -> Plan:
+def _plan(options: SystemOptions, broker: Broker, link: EmulatedLink, folder: Path) -> Plan:
     # On a broker of others, names that nobody else has.
     name = "demo" if options.broker is None else f"demo-{secrets.token_hex(3)}"
     return Plan(
@@ -206,7 +206,7 @@ def _clear_retained(session: Session, topics: Topics, plan: Plan) -> None:
         topics.enabled_state(device, camera),
         topics.edge_available(plan.node),
     ):
-        session.publish(topic, b"", qos=1, retain=True)
+        session.publish(Outgoing(topic, b"", qos=1, retain=True))
 
 
 def _take_down(children: list[Child]) -> None:

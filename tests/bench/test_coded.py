@@ -9,8 +9,8 @@ from aiflow.bench.coded import (
     FIRST_SEQUENCE,
     FPS,
     Coder,
-    Sending,
     Sent,
+    SentStream,
     send,
 )
 from aiflow.common.codec import Tables
@@ -32,7 +32,7 @@ def _still(count: int) -> Symbols:
     return frames
 
 
-def _read(went: Sending) -> list[Symbols]:
+def _read(went: SentStream) -> list[Symbols]:
     """What an edge node makes of a stream."""
     headers: dict[int, Header] = {}
     at_hand: dict[int, Decoded] = {}
@@ -103,7 +103,7 @@ def test_a_codec_that_lies_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mqtt_adds_its_headers_pubacks_and_receipts() -> None:
     first, payload = 172_800, bytes([1 << 4 | Kind.KEY]) + bytes(19)
-    went = Sending(
+    went = SentStream(
         frames=[
             Sent(first + index, payload, asked=index < 2, timed=index > 9) for index in range(12)
         ],

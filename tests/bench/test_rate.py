@@ -17,7 +17,7 @@ from aiflow.bench.baselines.split import FloatEncoder
 from aiflow.bench.coded import Coder
 from aiflow.bench.judge import Judge
 from aiflow.bench.rate_page import table
-from aiflow.bench.rate_passes import Effort, Parts
+from aiflow.bench.rate_passes import Effort, LoadedBundle
 from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Tables
 from aiflow.common.encoder import Encoder
@@ -51,7 +51,7 @@ def test_the_figures_have_the_names_that_they_are_known_by(
 ) -> None:
     device_encoder = Encoder(OnnxModel(encoder_path), (32, 24), (5, 5, 5))
     coder = Coder(Tables.uniform(4, 3, 5, layers=(2, 4)), b"ab", 2)
-    parts = Parts(float_encoder, device_encoder, Judge(Teller(), 4), coder)
+    parts = LoadedBundle(float_encoder, device_encoder, Judge(Teller(), 4), coder)
     effort = Effort(scenes=6, searched=4, screened=2, calibration=6, frames=8)
     said: list[str] = []
     with RenderPool(0, workers=1) as renders:

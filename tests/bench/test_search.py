@@ -13,7 +13,15 @@ pytest.importorskip("pycocoevalcap", reason="needs the extra bench")
 
 from aiflow.bench.baselines.way import Carried, Picture
 from aiflow.bench.judge import Answers, Scores
-from aiflow.bench.search import Ground, Scored, Screened, contenders, ladder, search, strongest
+from aiflow.bench.search import (
+    Ground,
+    ScoredSetting,
+    Screened,
+    contenders,
+    ladder,
+    search,
+    strongest,
+)
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,11 @@ def ground() -> Iterator[Ground]:
         yield Ground(frames, Answers([], []), Counting(), pool, 3)  # type: ignore[arg-type]
 
 
-def _scored(size: float, share: float) -> Scored:
+def _scored(size: float, share: float) -> ScoredSetting:
     ones = np.ones(2)
-    return Scored(Way(int(size), 0), size, size, Scores(ones, ones, ones, ones, ones, 0.0), share)
+    return ScoredSetting(
+        Way(int(size), 0), size, size, Scores(ones, ones, ones, ones, ones, 0.0), share
+    )
 
 
 def test_the_cheapest_equal_setting_is_found(ground: Ground) -> None:

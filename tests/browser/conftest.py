@@ -19,7 +19,7 @@ from aiflow.common import toml
 from aiflow.common.bundle import built_in
 from aiflow.common.config import Broker
 from aiflow.common.messages import Caption, CaptionBytes, Descriptor, Latency
-from aiflow.common.mqtt import Session
+from aiflow.common.mqtt import Outgoing, Session
 from aiflow.common.topics import Topics
 from aiflow.rig.broker import PrivateBroker
 from aiflow.rig.tiers import tier_process
@@ -170,7 +170,7 @@ class Site:
             sequence=number,
         )
         topic = self.topics.event("pi", camera)
-        assert self.session.publish(topic, caption.to_json(), qos=qos)
+        assert self.session.publish(Outgoing(topic, caption.to_json(), qos=qos))
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from aiflow.cli import homeassistant
 from aiflow.cli.main import run
 from aiflow.common.config import Broker
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 
 if TYPE_CHECKING:
     from tests.conftest import Mosquitto
@@ -43,7 +43,7 @@ def heard(mosquitto: Mosquitto) -> Iterator[queue.Queue[bytes]]:
     session.subscribe(TOPIC, 1, take)
     session.start()
     session.wait_connected(PATIENCE_S)
-    session.publish(TOPIC, b"{}", qos=1, retain=True)
+    session.publish(Outgoing(TOPIC, b"{}", qos=1, retain=True))
     assert heard.get(timeout=PATIENCE_S) == b"{}"
     yield heard
     session.close(drain_s=0)

@@ -13,7 +13,7 @@ from aiflow.common.bundle import Bundle, built_in
 from aiflow.common.codec import compress
 from aiflow.common.config import Broker, load
 from aiflow.common.messages import Descriptor
-from aiflow.common.mqtt import Session
+from aiflow.common.mqtt import Outgoing, Session
 from aiflow.common.wire import Context, Kind, Packet, pack
 from aiflow.edge.config import EdgeConfig
 from aiflow.edge.examples import read_examples
@@ -61,8 +61,8 @@ def test_what_a_camera_shows_becomes_an_example(
     session.start()
     session.wait_connected(30.0)
     # Retained, so that both are there when learning begins.
-    session.publish("aiflow/pi/door/descriptor", descriptor.to_json(), qos=1, retain=True)
-    session.publish("aiflow/pi/door/embedding", frame, qos=1, retain=True)
+    session.publish(Outgoing("aiflow/pi/door/descriptor", descriptor.to_json(), qos=1, retain=True))
+    session.publish(Outgoing("aiflow/pi/door/embedding", frame, qos=1, retain=True))
     session.close(drain_s=10.0)
     learn = ["trigger", "learn", "open-gate", "--camera", "pi/door", "--config", str(config)]
     assert run([*learn, "--frames", "1", "--timeout", "30"]) == 0

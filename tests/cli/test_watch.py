@@ -10,7 +10,7 @@ from aiflow.cli.main import run
 from aiflow.cli.watch import Wanted
 from aiflow.common.config import Broker
 from aiflow.common.messages import Caption
-from aiflow.common.mqtt import Session
+from aiflow.common.mqtt import Outgoing, Session
 
 if TYPE_CHECKING:
     from tests.conftest import Mosquitto
@@ -46,7 +46,7 @@ def test_only_what_is_wanted_is_shown_and_counted(
     for camera, tier in (("one", "edge"), ("two", "cloud"), ("three", "cloud")):
         caption = make_caption(tier=tier, device=camera)
         topic = f"aiflow/{camera}/street/caption"
-        assert session.publish(topic, caption.to_json(), qos=1, retain=True)
+        assert session.publish(Outgoing(topic, caption.to_json(), qos=1, retain=True))
     session.close(drain_s=10.0)
     broker = f"mqtt://127.0.0.1:{mosquitto.port}"
     assert run(["watch", "--broker", broker, "--tier", "cloud", "--count", "2", "--json"]) == 0

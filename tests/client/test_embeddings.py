@@ -15,7 +15,7 @@ from aiflow.common.bundle import Bundle, built_in
 from aiflow.common.codec import compress
 from aiflow.common.errors import BrokerRefused, BrokerUnreachable, BundleNotFound, ConfigError
 from aiflow.common.messages import Descriptor
-from aiflow.common.mqtt import Session
+from aiflow.common.mqtt import Outgoing, Session
 from aiflow.common.wire import Context, Header, Kind, Packet, pack
 
 if TYPE_CHECKING:
@@ -83,11 +83,13 @@ class Camera:
     def send(self, leaf: str, payload: bytes, *, retain: bool = False) -> None:
         accepted = threading.Event()
         assert self._session.publish(
-            f"aiflow/pi/door/{leaf}",
-            payload,
-            qos=1,
-            retain=retain,
-            on_accepted=lambda _reason: accepted.set(),
+            Outgoing(
+                f"aiflow/pi/door/{leaf}",
+                payload,
+                qos=1,
+                retain=retain,
+                on_accepted=lambda _reason: accepted.set(),
+            )
         )
         assert accepted.wait(PATIENCE_S)
 

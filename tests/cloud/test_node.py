@@ -23,7 +23,7 @@ from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Tables
 from aiflow.common.config import Broker
 from aiflow.common.messages import CloudReply
-from aiflow.common.mqtt import Reason, Session
+from aiflow.common.mqtt import Outgoing, Reason, Session
 
 if TYPE_CHECKING:
     from tests.cloud.conftest import FakeCaptions, FakeEdge
@@ -56,12 +56,14 @@ class Asker:
         """Returns the broker's word on the request; None without a connection."""
         reasons: queue.Queue[Reason | None] = queue.Queue()
         sent = self.session.publish(
-            REQUEST,
-            request,
-            qos=1,
-            response_topic=reply_topic,
-            correlation=correlation,
-            on_accepted=reasons.put,
+            Outgoing(
+                REQUEST,
+                request,
+                qos=1,
+                response_topic=reply_topic,
+                correlation=correlation,
+                on_accepted=reasons.put,
+            )
         )
         return reasons.get(timeout=PATIENCE_S) if sent else None
 

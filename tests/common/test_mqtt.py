@@ -92,7 +92,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 def accepted(session: Session, topic: str, payload: bytes, **options: bool) -> Reason | None:
     acks = Acks()
-    assert session.publish(topic, payload, qos=1, on_accepted=acks, **options)  # type: ignore[arg-type]
+    assert session.publish(Outgoing(topic, payload, qos=1, on_accepted=acks, **options))  # type: ignore[arg-type]
     return acks.get()
 
 
@@ -109,7 +109,9 @@ def test_message_with_all_its_properties(mosquitto: Mosquitto, new_session: NewS
     session = new_session(mosquitto)
     inbox = listening(session, "a/+/c")
     sent = session.publish(
-        "a/b/c", b"hello", qos=1, expiry_s=30, response_topic="r/1", correlation=b"\x00\x01"
+        Outgoing(
+            "a/b/c", b"hello", qos=1, expiry_s=30, response_topic="r/1", correlation=b"\x00\x01"
+        )
     )
     assert sent
     assert inbox.get() == ("a/b/c", b"hello", Properties("r/1", b"\x00\x01", 30, qos=1))
@@ -132,7 +134,7 @@ def test_qos_0_is_accepted_when_written(mosquitto: Mosquitto, new_session: NewSe
     session = new_session(mosquitto)
     session.wait_connected(PATIENCE_S)
     acks = Acks()
-    assert session.publish("a", b"1", on_accepted=acks)
+    assert session.publish(Outgoing("a", b"1", on_accepted=acks))
     assert acks.get() == Reason(0, "Success")
 
 
@@ -146,7 +148,7 @@ def test_refused_connection_carries_its_reason_and_is_tried_again(
     with pytest.raises(BrokerRefused, match=r"refused me: Not authorized \(0x87\)"):
         session.wait_connected(PATIENCE_S)
     assert not session.connected
-    assert not session.publish("a", b"1")
+    assert not session.publish(Outgoing("a", b"1"))
     assert session.counters.value("aiflow_mqtt_unsent_total", reason="offline") == 1
     mosquitto.stop()
     mosquitto.configure("")
@@ -261,7 +263,7 @@ def test_close_delivers_what_was_published_before(
     session = new_session(mosquitto)
     session.wait_connected(PATIENCE_S)
     for number in range(100):
-        assert session.publish("a", b"%d" % number, qos=1)
+        assert session.publish(Outgoing("a", b"%d" % number, qos=1))
     session.announce("a", b"offline")
     session.close()
     assert inbox.payloads(101) == [*(b"%d" % number for number in range(100)), b"offline"]
@@ -317,7 +319,7 @@ def test_unacknowledged_alias_is_never_sent_again_after_a_restart(
     mosquitto.signal(signal.SIGSTOP)
     acks = [Acks() for _ in range(40)]
     for ack in acks:  # more than fit the window: some wait inside paho
-        assert session.publish("aliased", b"2", qos=1, alias=True, on_accepted=ack)
+        assert session.publish(Outgoing("aliased", b"2", qos=1, alias=True, on_accepted=ack))
     mosquitto.kill()
     assert [ack.get() for ack in acks] == [None] * 40
     mosquitto.start()
@@ -340,7 +342,7 @@ def test_broker_that_falls_silent_is_noticed_by_keepalive(
     mosquitto.signal(signal.SIGSTOP)
     acks = Acks()
     began = time.monotonic()
-    session.publish("a", b"1", qos=1, on_accepted=acks)
+    session.publish(Outgoing("a", b"1", qos=1, on_accepted=acks))
     assert acks.get() is None
     assert time.monotonic() - began < 10
     mosquitto.signal(signal.SIGCONT)
@@ -352,7 +354,7 @@ def test_what_is_not_acknowledged_is_bounded(mosquitto: Mosquitto, new_session: 
     session.wait_connected(PATIENCE_S)
     mosquitto.signal(signal.SIGSTOP)
     acks = Acks()
-    sent = [session.publish("a", b"1", qos=1, on_accepted=acks) for _ in range(50)]
+    sent = [session.publish(Outgoing("a", b"1", qos=1, on_accepted=acks)) for _ in range(50)]
     assert sent == [True] * 30 + [False] * 20
     assert session.counters.value("aiflow_mqtt_unsent_total", reason="full") == 20
     session.announce("state", b"there is room for a state")
@@ -370,7 +372,7 @@ def test_message_larger_than_the_broker_allows_is_not_sent(
     mosquitto.start()
     session = new_session(mosquitto)
     session.wait_connected(PATIENCE_S)
-    assert not session.publish("a", bytes(200), qos=1)
+    assert not session.publish(Outgoing("a", bytes(200), qos=1))
     assert session.counters.value("aiflow_mqtt_unsent_total", reason="size") == 1
     assert accepted(session, "a", bytes(50)) is not None
     assert session.connected
@@ -384,7 +386,7 @@ def test_window_follows_the_broker(mosquitto: Mosquitto, new_session: NewSession
     session.wait_connected(PATIENCE_S)
     inbox = listening(session, "a")
     for _ in range(50):
-        assert session.publish("a", b"1", qos=1)
+        assert session.publish(Outgoing("a", b"1", qos=1))
     assert len(inbox.payloads(50)) == 50
     assert session._max_in_flight == 3
 
@@ -462,7 +464,7 @@ def test_network_thread_that_hangs_is_stuck(
 
     session.subscribe("any", 1, hang)
     session.wait_connected(PATIENCE_S)
-    assert session.publish("any", b"1", qos=1)
+    assert session.publish(Outgoing("any", b"1", qos=1))
     assert not session.stuck
     until(lambda: session.stuck, "not seen")
     hanging.set()
@@ -499,7 +501,7 @@ def test_lock_held_around_publish_may_be_taken_by_on_accepted(
     def hammer() -> None:
         for _ in range(200):
             with lock:
-                assert session.publish("a", b"1", qos=1, on_accepted=on_accepted)
+                assert session.publish(Outgoing("a", b"1", qos=1, on_accepted=on_accepted))
 
     threads = [threading.Thread(target=hammer) for _ in range(4)]
     for thread in threads:
@@ -533,7 +535,7 @@ def test_publish_size_is_what_goes_over_the_wire(
             # CONNACK: success, TopicAliasMaximum 10.
             peer.sendall(bytes([0x20, 6, 0, 0, 3, 0x22, 0, 10]))
             session.wait_connected(PATIENCE_S)
-            session.publish("some/topic", bytes(payload_bytes), qos=qos, **options)  # type: ignore[arg-type]
+            session.publish(Outgoing("some/topic", bytes(payload_bytes), qos=qos, **options))  # type: ignore[arg-type]
             expected = publish_size(
                 len("some/topic"),
                 payload_bytes,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Session
+from aiflow.common.mqtt import Outgoing, Session
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Kind
 from aiflow.device.camera_topics import CameraTopics
@@ -21,12 +21,12 @@ class FakeSession:
     """Takes everything, and says with what."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[str, bytes, dict[str, Any]]] = []
+        self.taken: list[Outgoing] = []
         self.full = False
 
-    def publish(self, topic: str, payload: bytes, **how: Any) -> bool:
+    def publish(self, message: Outgoing) -> bool:
         if not self.full:
-            self.taken.append((topic, payload, how))
+            self.taken.append(message)
         return not self.full
 
 
@@ -64,10 +64,10 @@ def test_a_snapshot_is_a_plain_picture_that_nobody_keeps(
 ) -> None:
     topics = new_topics(session, counters, allow_images=True)
     size = topics.snapshot(JPEG, lambda _: None)
-    ((topic, payload, how),) = session.taken
-    assert (topic, payload) == ("aiflow/pi/door/snapshot", JPEG)
-    assert (how["qos"], how.get("retain", False), how["expiry_s"]) == (1, False, 60)
-    assert size > len(topic) + len(JPEG)
+    (message,) = session.taken
+    assert (message.topic, message.payload) == ("aiflow/pi/door/snapshot", JPEG)
+    assert (message.qos, message.retain, message.expiry_s) == (1, False, 60)
+    assert size > len(message.topic) + len(JPEG)
 
 
 def test_pictures_of_both_kinds_are_counted_as_one(

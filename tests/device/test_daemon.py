@@ -17,7 +17,7 @@ from aiflow.common.config import Broker
 from aiflow.common.errors import AiflowError, ConfigError
 from aiflow.common.messages import Descriptor, DeviceStats
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.wire import (
     Context,
     KeyFrameOrder,
@@ -76,7 +76,7 @@ class Watcher:
         self._until(lambda: self.last(topic) == payload, f"{topic} is {self.last(topic)!r}")
 
     def says(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        assert self.session.publish(topic, payload, qos=1, retain=retain)
+        assert self.session.publish(Outgoing(topic, payload, qos=1, retain=retain))
 
     def packets(self, camera: str = "door") -> list[Packet]:
         """Of the session that the latest descriptor tells of."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiflow.common.config import Broker
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.device import discovery
 from aiflow.device.discovery import Discovery
@@ -89,7 +89,7 @@ class Hearer:
 
     def _flush(self, session: Session) -> None:
         done = threading.Event()
-        session.publish("done", b"", qos=1, on_accepted=lambda _: done.set())
+        session.publish(Outgoing("done", b"", qos=1, on_accepted=lambda _: done.set()))
         assert done.wait(PATIENCE_S)
 
     def _take(self, topic: str, payload: bytes, _properties: Properties) -> None:
@@ -125,7 +125,7 @@ def test_prefix_is_that_of_the_configuration(
     hearer = Hearer(mosquitto.port, "ha/#")
     new_discovery("door", prefix="ha")
     assert hearer.next()[0] == "ha/device/aiflow-pi/config"
-    hearer.session.publish("ha/status", b"online", qos=1)
+    hearer.session.publish(Outgoing("ha/status", b"online", qos=1))
     assert hearer.next() == ("ha/status", b"online")
     assert hearer.next()[0] == "ha/device/aiflow-pi/config"
     hearer.session.close(drain_s=0)
@@ -136,9 +136,9 @@ def test_home_assistant_that_starts_is_told_again(
 ) -> None:
     session = new_discovery("door")
     first = hearer.components()
-    hearer.session.publish("homeassistant/status", b"offline", qos=1)
+    hearer.session.publish(Outgoing("homeassistant/status", b"offline", qos=1))
     assert hearer.silent(session)
-    hearer.session.publish("homeassistant/status", b"online", qos=1)
+    hearer.session.publish(Outgoing("homeassistant/status", b"online", qos=1))
     assert hearer.components() == first
 
 
@@ -149,7 +149,7 @@ def test_it_waits_with_that_once_and_not_beyond_its_end(
     session = new_discovery("door")
     hearer.components()
     for _ in range(3):
-        hearer.session.publish("homeassistant/status", b"online", qos=1)
+        hearer.session.publish(Outgoing("homeassistant/status", b"online", qos=1))
     assert hearer.silent(session), "it did not wait"
     (timer,) = [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
     new_discovery("door")  # which stops the first
@@ -200,7 +200,7 @@ def test_foreign_words_on_its_topic_are_a_fault_that_is_counted(
     mosquitto: Mosquitto, new_discovery: NewDiscovery, wait_until: WaitUntil
 ) -> None:
     stranger = Hearer(mosquitto.port)
-    stranger.session.publish(TOPIC, b"hello", qos=1, retain=True)
+    stranger.session.publish(Outgoing(TOPIC, b"hello", qos=1, retain=True))
     assert stranger.next() == (TOPIC, b"hello")
     session = new_discovery("door")
     wait_until(
@@ -229,7 +229,9 @@ def test_broker_that_refuses_it_is_named_and_the_session_goes_on(
         "not refused",
     )
     answered = threading.Event()
-    session.publish("aiflow/pi/available", b"online", qos=1, on_accepted=lambda _: answered.set())
+    session.publish(
+        Outgoing("aiflow/pi/available", b"online", qos=1, on_accepted=lambda _: answered.set())
+    )
     assert answered.wait(PATIENCE_S)
     assert session.connected
     errors = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]

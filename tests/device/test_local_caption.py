@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from aiflow.common.messages import Caption
-from aiflow.common.mqtt import Reason, Session
+from aiflow.common.mqtt import Outgoing, Reason, Session
 from aiflow.common.topics import Topics
 from aiflow.common.wire import Kind, Local, Why, pack_local
 from aiflow.device.local_caption import LocalCaptions
@@ -20,21 +20,14 @@ class FakeSession:
         self.answers: list[Callable[[Reason | None], None]] = []
         self.takes = 100
 
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int,
-        retain: bool,
-        on_accepted: Callable[[Reason | None], None],
-    ) -> bool:
-        assert qos == 1
+    def publish(self, message: Outgoing) -> bool:
+        assert message.qos == 1
         if self.takes <= 0:
             return False
         self.takes -= 1
-        self.sent.append((topic, payload, retain))
-        self.answers.append(on_accepted)
+        self.sent.append((message.topic, message.payload, message.retain))
+        assert message.on_accepted is not None
+        self.answers.append(message.on_accepted)
         return True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from aiflow.common.bundle import BundleCoding
 from aiflow.common.captioner import Draft, Request
 from aiflow.common.codec import Symbols, Tables, compress
 from aiflow.common.messages import Caption, CloudReply, CloudSeconds, Descriptor
-from aiflow.common.mqtt import OnAccepted, Reason
+from aiflow.common.mqtt import Outgoing, Reason
 from aiflow.common.symbols import Decoded
 from aiflow.common.wire import Context, Header, Kind, Local, Packet, Why, pack, pack_local
 from aiflow.edge.received import EmbeddingFrame, FrameKey, StreamKey
@@ -34,18 +34,8 @@ class Clock:
         return self.now
 
 
-@dataclass
-class Sent:
-    """One message that an `Outlet` was given."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    expiry_s: int | None
-    response_topic: str | None
-    correlation: bytes | None
-    on_accepted: OnAccepted | None
+class Sent(Outgoing):
+    """One message that was published."""
 
     def ack(self, code: int | None = 0) -> None:
         if self.on_accepted is not None:
@@ -57,7 +47,7 @@ class Sent:
 
 
 @dataclass
-class FakeOutlet:
+class Published:
     """Keeps what is published; acks at once with `code`, or never while `holds`."""
 
     connected: bool = True
@@ -66,24 +56,10 @@ class FakeOutlet:
     sent: list[Sent] = field(default_factory=list)
     on_publish: Callable[[], object] = field(default=lambda: None)
 
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int = 0,
-        retain: bool = False,
-        expiry_s: int | None = None,
-        alias: bool = False,
-        response_topic: str | None = None,
-        correlation: bytes | None = None,
-        on_accepted: OnAccepted | None = None,
-    ) -> bool:
+    def __call__(self, outgoing: Outgoing) -> bool:
         if not self.connected:
             return False
-        message = Sent(
-            topic, payload, qos, retain, expiry_s, response_topic, correlation, on_accepted
-        )
+        message = Sent(*(getattr(outgoing, one.name) for one in fields(outgoing)))
         self.sent.append(message)
         self.on_publish()
         if not self.holds:
@@ -235,8 +211,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def outlet() -> FakeOutlet:
-    return FakeOutlet()
+def published() -> Published:
+    return Published()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.edge.conftest import FakeOutlet
+from tests.edge.conftest import Published
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
@@ -31,10 +31,10 @@ class Desk:
         self.ledger = ledger
         self.counters = Counters()
         self.timers = Timers(self.counters, clock)
-        self.outlet = FakeOutlet()
+        self.published = Published()
         self.custody = Custody(
             ledger,
-            self.outlet,
+            self.published,
             Topics(),
             self.timers,
             self.counters,
@@ -52,7 +52,7 @@ class Desk:
         streams = {f"aiflow/pi/{stream.camera}/receipt": stream for stream in (DOOR, GATE)}
         return [
             (streams[message.topic], unpack_receipt(message.payload).ranges)
-            for message in self.outlet.sent
+            for message in self.published.sent
         ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.edge.conftest import FakeOutlet
+from tests.edge.conftest import Published
 
 from aiflow.common.encoder import Encoder
 from aiflow.common.messages import CloudReply, CloudSeconds
@@ -41,22 +41,20 @@ class Desk:
     def __init__(
         self,
         ledger: Ledger,
-        outlet: FakeOutlet,
+        published: Published,
         captions: FakeCaptions,
         bundle_id: str,
         refines: int = 0,
     ) -> None:
-        self.outlet = outlet
+        self.published = published
         self.captions = captions
         self.counters = Counters()
         timers = Timers(self.counters)
         # Receipts are not looked at here.
-        custody = Custody(
-            ledger, FakeOutlet(), Topics(), timers, self.counters, receipt_every_s=0.5
-        )
-        self.publisher = Publisher(outlet, Topics(), custody, {}, self.counters)
+        custody = Custody(ledger, Published(), Topics(), timers, self.counters, receipt_every_s=0.5)
+        self.publisher = Publisher(published, Topics(), custody, {}, self.counters)
         self.escalations = Escalations(
-            outlet,
+            published,
             Pool(
                 "aiflow/cloud/default/request",
                 "aiflow/edge/edge1/reply",
@@ -74,7 +72,7 @@ class Desk:
             ),
             self.publisher,
             self.escalations,
-            DeviceRequests(outlet, Topics(), self.counters),
+            DeviceRequests(published, Topics(), self.counters),
             custody,
             self.counters,
         )
@@ -87,25 +85,25 @@ class Desk:
 
 @pytest.fixture
 def desk(
-    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
+    tmp_path: Path, published: Published, captions: FakeCaptions, bundle_id: str
 ) -> Iterator[Desk]:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, captions, bundle_id)
+        yield Desk(ledger, published, captions, bundle_id)
 
 
 @pytest.fixture
 def asking_desk(
-    tmp_path: Path, outlet: FakeOutlet, captions: FakeCaptions, bundle_id: str
+    tmp_path: Path, published: Published, captions: FakeCaptions, bundle_id: str
 ) -> Iterator[Desk]:
     """It may ask devices for more."""
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, captions, bundle_id, refines=5)
+        yield Desk(ledger, published, captions, bundle_id, refines=5)
 
 
 def test_a_batch_is_decoded_in_one_go(desk: Desk, camera: FakeCamera) -> None:
     desk.decoder.caption([camera.embedding(sequence) for sequence in (1, 2, 3)])
     assert [len(batch) for batch in desk.captions.batches] == [3]
-    captions = [message.caption for message in desk.outlet.to("/event")]
+    captions = [message.caption for message in desk.published.to("/event")]
     assert [caption.sequence for caption in captions] == [1, 2, 3]
     assert captions[0].text == f"a sum of {camera.symbols(1)[:4].sum()}"
     assert captions[0].reason == "confidence 0.90 >= 0.80"
@@ -113,7 +111,7 @@ def test_a_batch_is_decoded_in_one_go(desk: Desk, camera: FakeCamera) -> None:
 
 def test_stages_are_measured(desk: Desk, camera: FakeCamera) -> None:
     desk.decoder.caption([camera.embedding(1, received_at=time.monotonic() - 0.5)])
-    latency = desk.outlet.to("/event")[0].caption.latency_s
+    latency = desk.published.to("/event")[0].caption.latency_s
     assert latency.queue == pytest.approx(0.5, abs=0.1)
     assert latency.decode is not None
 
@@ -123,12 +121,12 @@ def test_an_unsure_caption_is_published_first_and_then_asked_about(
 ) -> None:
     desk.captions.confidence = 0.4
     desk.decoder.caption([camera.embedding(1)])
-    assert [message.topic for message in desk.outlet.sent] == [
+    assert [message.topic for message in desk.published.sent] == [
         "aiflow/pi/door/caption",
         "aiflow/pi/door/event",
         "aiflow/cloud/default/request",
     ]
-    caption = desk.outlet.sent[0].caption
+    caption = desk.published.sent[0].caption
     assert (caption.tier, caption.mode, caption.type) == ("edge", "cascade", "new")
     assert caption.reason == "confidence 0.40 < 0.80, asked the cloud"
     assert desk.counters.value("aiflow_decisions_total", cause="escalated") == 1
@@ -145,8 +143,8 @@ def test_the_answer_is_an_update_under_the_same_id(desk: Desk, camera: FakeCamer
         seconds=CloudSeconds(queue=0, compute=0),
         worker="w",
     )
-    desk.reply(desk.outlet.sent[-1], reply.to_json())
-    new, update = (message.caption for message in desk.outlet.to("/caption"))
+    desk.reply(desk.published.sent[-1], reply.to_json())
+    new, update = (message.caption for message in desk.published.to("/caption"))
     assert update.id == new.id
     assert (update.type, update.tier, update.text) == ("update", "cloud", "better")
     assert update.reason == "the cloud kept 2 of 3 drafted tokens"
@@ -156,7 +154,7 @@ def test_the_answer_is_an_update_under_the_same_id(desk: Desk, camera: FakeCamer
 
 def test_what_could_not_be_published_is_not_asked_about(desk: Desk, camera: FakeCamera) -> None:
     desk.captions.confidence = 0.4
-    desk.outlet.connected = False
+    desk.published.connected = False
     desk.decoder.caption([camera.embedding(1)])
     assert desk.counters.total("aiflow_escalations_total") == 0
 
@@ -164,8 +162,8 @@ def test_what_could_not_be_published_is_not_asked_about(desk: Desk, camera: Fake
 def test_pending_questions_are_bounded(desk: Desk, camera: FakeCamera) -> None:
     desk.captions.confidence = 0.4
     desk.decoder.caption([camera.embedding(sequence) for sequence in range(9)])
-    assert len(desk.outlet.to("/request")) == 4
-    assert len(desk.outlet.to("/event")) == 9
+    assert len(desk.published.to("/request")) == 4
+    assert len(desk.published.to("/event")) == 9
     assert desk.counters.value("aiflow_decisions_total", cause="pending") == 5
 
 
@@ -177,11 +175,11 @@ def test_an_unsure_caption_of_the_base_layer_asks_its_device_for_the_rest(
     frame = camera.embedding(1)
     assert len(frame.decoded.symbols) == 4, "of six tokens"
     desk.decoder.caption([frame])
-    (order,) = desk.outlet.to("/refine")
+    (order,) = desk.published.to("/refine")
     assert unpack_refine_order(order.payload) == RefineOrder(1, 1, 1)
-    assert not desk.outlet.to("/request")
+    assert not desk.published.to("/request")
     desk.decoder.caption([replace(frame, refined=True)])
-    assert len(desk.outlet.to("/refine")) == 1, "nobody is asked twice"
-    assert len(desk.outlet.to("/request")) == 1
-    assert [one.caption.type for one in desk.outlet.to("/event")] == ["new", "update"]
+    assert len(desk.published.to("/refine")) == 1, "nobody is asked twice"
+    assert len(desk.published.to("/request")) == 1
+    assert [one.caption.type for one in desk.published.to("/event")] == ["new", "update"]
     assert desk.counters.value("aiflow_decisions_total", cause="refined") == 1

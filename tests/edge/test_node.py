@@ -23,7 +23,7 @@ from aiflow.common.config import Broker
 from aiflow.common.encoder import Encoder, Encoding, Image
 from aiflow.common.messages import Caption, CloudReply, CloudSeconds, EdgeStats
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.wire import KeyFrameOrder, unpack_escalation, unpack_receipt, unpack_refine_order
 from aiflow.edge.assets import Assets
 from aiflow.edge.config import EdgeConfig
@@ -36,7 +36,7 @@ from aiflow.edge.triggers import Triggers
 
 if TYPE_CHECKING:
     from tests.conftest import Mosquitto
-    from tests.edge.conftest import FakeCamera, FakeCaptions, FakeOutlet
+    from tests.edge.conftest import FakeCamera, FakeCaptions, Published
 
 PATIENCE_S = 10.0
 
@@ -86,7 +86,7 @@ class Client:
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         sent = threading.Event()
         assert self.session.publish(
-            topic, payload, qos=1, retain=retain, on_accepted=lambda _: sent.set()
+            Outgoing(topic, payload, qos=1, retain=retain, on_accepted=lambda _: sent.set())
         )
         assert sent.wait(PATIENCE_S)
 
@@ -139,16 +139,16 @@ def world(
 
 
 class FakeSession:
-    """An outlet that is also everything else of a `Session`."""
+    """An published that is also everything else of a `Session`."""
 
-    outlet: FakeOutlet
+    published: Published
     handlers: dict[str, Handler]
     connected = True
     stuck = False
 
     def __init__(self, *_: object, **__: object) -> None:
         self.counters = Counters()
-        self.publish = type(self).outlet.publish
+        self.publish = type(self).published
         type(self).handlers = {}
 
     def subscribe(self, topic_filter: str, _qos: int, handler: Handler) -> None:
@@ -168,12 +168,12 @@ class FakeSession:
 def unplugged(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    outlet: FakeOutlet,
+    published: Published,
     coding: BundleCoding,
     captions: FakeCaptions,
 ) -> Iterator[EdgeNode]:
     """A running node whose session is `FakeSession`."""
-    FakeSession.outlet = outlet
+    FakeSession.published = published
     monkeypatch.setattr("aiflow.edge.node.Session", FakeSession)
     with (
         Ledger(tmp_path / "ledger.sqlite") as ledger,
@@ -193,31 +193,31 @@ def _until(condition: Callable[[], object]) -> None:
         time.sleep(0.0002)
 
 
-def _until_captioned(outlet: FakeOutlet, count: int) -> None:
-    _until(lambda: len(outlet.to("/event")) == count)
+def _until_captioned(published: Published, count: int) -> None:
+    _until(lambda: len(published.to("/event")) == count)
 
 
 def test_an_idle_node_answers_at_once(
-    unplugged: EdgeNode, outlet: FakeOutlet, camera: FakeCamera
+    unplugged: EdgeNode, published: Published, camera: FakeCamera
 ) -> None:
     _arrive(camera, "descriptor", camera.descriptor().to_json())
-    published = threading.Event()
-    outlet.on_publish = published.set
+    came = threading.Event()
+    published.on_publish = came.set
     waits_s = []
     for sequence in range(100):
         payload = camera.key_frame(sequence)
-        published.clear()
+        came.clear()
         began = time.perf_counter()
         _arrive(camera, "embedding", payload)
-        assert published.wait(PATIENCE_S)
+        assert came.wait(PATIENCE_S)
         waits_s.append(time.perf_counter() - began)
-        _until_captioned(outlet, sequence + 1)
+        _until_captioned(published, sequence + 1)
     # A wait of any kind on the way would show in every one; a busy machine shows in some.
     assert sorted(waits_s)[10] < 0.002
 
 
 def test_a_busy_node_fills_its_batches(
-    unplugged: EdgeNode, outlet: FakeOutlet, captions: FakeCaptions, camera: FakeCamera
+    unplugged: EdgeNode, published: Published, captions: FakeCaptions, camera: FakeCamera
 ) -> None:
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     captions.open.clear()
@@ -226,12 +226,12 @@ def test_a_busy_node_fills_its_batches(
     for sequence in range(1, 21):
         _arrive(camera, "embedding", camera.key_frame(sequence))
     captions.open.set()
-    _until_captioned(outlet, 21)
+    _until_captioned(published, 21)
     assert [len(batch) for batch in captions.batches] == [1, 16, 4]
 
 
 def test_a_fault_of_the_decoder_costs_one_batch(
-    unplugged: EdgeNode, outlet: FakeOutlet, captions: FakeCaptions, camera: FakeCamera
+    unplugged: EdgeNode, published: Published, captions: FakeCaptions, camera: FakeCamera
 ) -> None:
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     captions.fault = RuntimeError("a bug")
@@ -240,7 +240,7 @@ def test_a_fault_of_the_decoder_costs_one_batch(
     captions.fault = None
     _until(lambda: unplugged._custody.held == 0)
     _arrive(camera, "embedding", camera.key_frame(1))  # the device sends it again
-    _until_captioned(outlet, 1)
+    _until_captioned(published, 1)
 
 
 def test_a_full_queue_drops_by_policy_and_counts(
@@ -259,21 +259,21 @@ def test_a_full_queue_drops_by_policy_and_counts(
 
 
 def test_a_missing_reference_orders_key_frames(
-    unplugged: EdgeNode, outlet: FakeOutlet, camera: FakeCamera
+    unplugged: EdgeNode, published: Published, camera: FakeCamera
 ) -> None:
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     _arrive(camera, "embedding", camera.delta(5, 4))
-    (order,) = outlet.to("/refine")
+    (order,) = published.to("/refine")
     assert unpack_refine_order(order.payload) == KeyFrameOrder()
     assert order.expiry_s == 10
 
 
 def test_a_device_caption_is_published_as_the_devices(
-    unplugged: EdgeNode, outlet: FakeOutlet, camera: FakeCamera
+    unplugged: EdgeNode, published: Published, camera: FakeCamera
 ) -> None:
     _arrive(camera, "descriptor", camera.descriptor().to_json())
     _arrive(camera, "embedding", camera.local(5, "a grey cat", 1.0))
-    caption = outlet.to("/caption")[0].caption
+    caption = published.to("/caption")[0].caption
     assert (caption.tier, caption.mode, caption.text) == ("device", "device", "a grey cat")
     _until(lambda: camera.key(5) in unplugged._custody._ledger)
 
@@ -331,7 +331,9 @@ def test_the_cloud_betters_a_caption(world: World, camera: FakeCamera) -> None:
         assert unpack_escalation(payload).payloads == (camera.key_frame(1),)
         assert properties.response_topic is not None
         worker.session.publish(
-            properties.response_topic, _reply("better"), correlation=properties.correlation
+            Outgoing(
+                properties.response_topic, _reply("better"), correlation=properties.correlation
+            )
         )
 
     worker.session.subscribe("$share/default/aiflow/cloud/default/request", 1, work)
@@ -364,7 +366,9 @@ def test_a_worker_killed_with_the_request_in_hand(world: World, camera: FakeCame
     def work(_topic: str, _payload: bytes, properties: Properties) -> None:
         assert properties.response_topic is not None
         other.session.publish(
-            properties.response_topic, _reply("better"), correlation=properties.correlation
+            Outgoing(
+                properties.response_topic, _reply("better"), correlation=properties.correlation
+            )
         )
 
     other.session.subscribe(shared, 1, work)

@@ -16,7 +16,7 @@ from aiflow.edge.received import FrameKey
 from aiflow.edge.timers import Timers
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import FakeCamera, FakeOutlet
+    from tests.edge.conftest import FakeCamera, Published
 
 NEW = CaptionContent(
     "a red bus", 0.91239, "edge", "split", "confidence 0.91 >= 0.80", EdgeSeconds(0.001, 0.02)
@@ -35,18 +35,18 @@ UPDATE = CaptionContent(
 class Desk:
     """A publisher with its surroundings."""
 
-    def __init__(self, ledger: Ledger, outlet: FakeOutlet, bundle_id: str) -> None:
-        self.outlet = outlet
+    def __init__(self, ledger: Ledger, published: Published, bundle_id: str) -> None:
+        self.published = published
         self.counters = Counters()
         self.custody = Custody(
-            ledger, outlet, Topics(), Timers(self.counters), self.counters, receipt_every_s=0.5
+            ledger, published, Topics(), Timers(self.counters), self.counters, receipt_every_s=0.5
         )
         self.ledger = ledger
         self.bundle_id = bundle_id
         self.publisher = self.restarted({})
 
     def restarted(self, newest: dict[tuple[str, str], FrameKey]) -> Publisher:
-        return Publisher(self.outlet, Topics(), self.custody, newest, self.counters)
+        return Publisher(self.published, Topics(), self.custody, newest, self.counters)
 
     def is_captioned(self, frame: FrameKey) -> bool:
         self.custody.settle()
@@ -54,14 +54,14 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, outlet: FakeOutlet, bundle_id: str) -> Iterator[Desk]:
+def desk(tmp_path: Path, published: Published, bundle_id: str) -> Iterator[Desk]:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, bundle_id)
+        yield Desk(ledger, published, bundle_id)
 
 
 def test_a_caption_is_retained_and_an_event_is_not(desk: Desk, camera: FakeCamera) -> None:
     assert desk.publisher.publish(camera.embedding(3), NEW)
-    caption, event = desk.outlet.sent
+    caption, event = desk.published.sent
     assert (caption.topic, caption.qos, caption.retain) == ("aiflow/pi/door/caption", 1, True)
     assert (event.topic, event.qos, event.retain) == ("aiflow/pi/door/event", 1, False)
     assert caption.payload == event.payload
@@ -70,7 +70,7 @@ def test_a_caption_is_retained_and_an_event_is_not(desk: Desk, camera: FakeCamer
 def test_what_a_caption_says(desk: Desk, camera: FakeCamera) -> None:
     frame = camera.embedding(3)
     desk.publisher.publish(frame, NEW)
-    caption = desk.outlet.sent[0].caption
+    caption = desk.published.sent[0].caption
     assert caption.id == f"pi/door/{camera.context.epoch_ms:x}-3"
     assert (caption.device, caption.camera, caption.sequence) == ("pi", "door", 3)
     assert (caption.type, caption.tier, caption.mode) == ("new", "edge", "split")
@@ -87,11 +87,11 @@ def test_what_a_caption_says(desk: Desk, camera: FakeCamera) -> None:
 
 
 def test_custody_ends_when_both_are_accepted(desk: Desk, camera: FakeCamera) -> None:
-    desk.outlet.holds = True
+    desk.published.holds = True
     frame = camera.embedding(1)
     desk.custody.admit(frame.key)
     desk.publisher.publish(frame, NEW)
-    caption, event = desk.outlet.sent
+    caption, event = desk.published.sent
     caption.ack()
     assert not desk.is_captioned(frame.key)
     event.ack()
@@ -100,7 +100,7 @@ def test_custody_ends_when_both_are_accepted(desk: Desk, camera: FakeCamera) -> 
 
 
 def test_nobody_listening_is_accepted(desk: Desk, camera: FakeCamera) -> None:
-    desk.outlet.code = 0x10
+    desk.published.code = 0x10
     desk.publisher.publish(camera.embedding(1), NEW)
     assert desk.is_captioned(camera.key(1))
 
@@ -110,19 +110,19 @@ def test_nobody_listening_is_accepted(desk: Desk, camera: FakeCamera) -> None:
 def test_what_is_not_accepted_is_released(
     desk: Desk, camera: FakeCamera, code: int | None, reason: str, which: int
 ) -> None:
-    desk.outlet.holds = True
+    desk.published.holds = True
     frame = camera.embedding(1)
     desk.custody.admit(frame.key)
     desk.publisher.publish(frame, NEW)
-    desk.outlet.sent[which].ack(code)
-    desk.outlet.sent[1 - which].ack(0)
+    desk.published.sent[which].ack(code)
+    desk.published.sent[1 - which].ack(0)
     assert not desk.is_captioned(frame.key)
     assert desk.custody.admit(frame.key)
     assert desk.counters.value("aiflow_publish_errors_total", reason=reason) == 1
 
 
 def test_without_a_connection_nothing_is_promised(desk: Desk, camera: FakeCamera) -> None:
-    desk.outlet.connected = False
+    desk.published.connected = False
     frame = camera.embedding(1)
     desk.custody.admit(frame.key)
     assert not desk.publisher.publish(frame, NEW)
@@ -133,7 +133,7 @@ def test_without_a_connection_nothing_is_promised(desk: Desk, camera: FakeCamera
 def test_an_update_has_the_same_id_and_needs_no_custody(desk: Desk, camera: FakeCamera) -> None:
     desk.publisher.publish(camera.embedding(1), NEW)
     desk.publisher.publish(camera.embedding(1), UPDATE)
-    new, _, update, event = (message.caption for message in desk.outlet.sent)
+    new, _, update, event = (message.caption for message in desk.published.sent)
     assert update == event
     assert update.id == new.id
     assert (update.type, update.tier, update.mode) == ("update", "cloud", "cascade")
@@ -147,8 +147,8 @@ def test_an_older_frame_does_not_replace_the_retained_caption(
 ) -> None:
     desk.publisher.publish(camera.embedding(5), NEW)
     desk.publisher.publish(camera.embedding(4), answer)
-    assert [message.caption.sequence for message in desk.outlet.to("/caption")] == [5]
-    assert [message.caption.sequence for message in desk.outlet.to("/event")] == [5, 4]
+    assert [message.caption.sequence for message in desk.published.to("/caption")] == [5]
+    assert [message.caption.sequence for message in desk.published.to("/event")] == [5, 4]
 
 
 def test_an_older_frame_of_another_camera_does(
@@ -156,15 +156,15 @@ def test_an_older_frame_of_another_camera_does(
 ) -> None:
     desk.publisher.publish(camera.embedding(5), NEW)
     desk.publisher.publish(new_camera("gate").embedding(4), NEW)
-    assert len(desk.outlet.to("/caption")) == 2
+    assert len(desk.published.to("/caption")) == 2
 
 
 def test_after_a_restart_the_ledger_knows_the_newest(desk: Desk, camera: FakeCamera) -> None:
     publisher = desk.restarted({("pi", "door"): camera.key(5)})
     publisher.publish(camera.embedding(4), NEW)
-    assert desk.outlet.to("/caption") == []
+    assert desk.published.to("/caption") == []
     publisher.publish(camera.embedding(6), NEW)
-    assert len(desk.outlet.to("/caption")) == 1
+    assert len(desk.published.to("/caption")) == 1
 
 
 def test_a_new_session_is_newer_whatever_its_clock_says(
@@ -174,12 +174,12 @@ def test_a_new_session_is_newer_whatever_its_clock_says(
     desk.publisher.publish(before.embedding(5), NEW)
     desk.publisher.publish(after.embedding(0), NEW)
     desk.publisher.publish(before.embedding(5), UPDATE)
-    retained = [message.caption.id for message in desk.outlet.to("/caption")]
+    retained = [message.caption.id for message in desk.published.to("/caption")]
     assert retained == ["pi/door/7d0-5", "pi/door/3e8-0"]
 
 
 def test_texts_are_capped(desk: Desk, camera: FakeCamera) -> None:
     long = CaptionContent("a" * 5000, 0.5, "edge", "split", "b" * 5000, EdgeSeconds())
     desk.publisher.publish(camera.embedding(1), long)
-    caption = desk.outlet.sent[0].caption
+    caption = desk.published.sent[0].caption
     assert (len(caption.text), len(caption.reason)) == (1000, 200)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from tests.edge.conftest import FakeOutlet
+from tests.edge.conftest import Published
 
 from aiflow.common.bundle import BundleCoding
 from aiflow.common.codec import Tables
@@ -46,7 +46,7 @@ class Desk:
         self.counters = Counters()
         self.custody = Custody(
             ledger,
-            FakeOutlet(),
+            Published(),
             Topics(),
             Timers(self.counters),
             self.counters,

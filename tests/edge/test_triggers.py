@@ -24,7 +24,7 @@ from aiflow.edge.timers import Timers
 from aiflow.edge.triggers import Triggers, pattern
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import Clock, FakeCamera, FakeOutlet
+    from tests.edge.conftest import Clock, FakeCamera, Published
 
 # At once, but where a test is about waiting.
 DOG = TriggerConfig(name="dog", any=("dog",), hold_off_s=10, for_s=0)
@@ -366,13 +366,13 @@ def test_one_occurrence_is_one_event_whoever_comes_first(clock: Clock) -> None:
 class Desk:
     """A publisher that looks for dogs."""
 
-    def __init__(self, ledger: Ledger, outlet: FakeOutlet, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, published: Published, clock: Clock) -> None:
         self.counters = Counters()
         custody = Custody(
-            ledger, outlet, Topics(), Timers(self.counters), self.counters, receipt_every_s=0.5
+            ledger, published, Topics(), Timers(self.counters), self.counters, receipt_every_s=0.5
         )
         self.publisher = Publisher(
-            outlet, Topics(), custody, {}, self.counters, Triggers([DOG], clock)
+            published, Topics(), custody, {}, self.counters, Triggers([DOG], clock)
         )
 
     def says(self, frame: object, text: str) -> None:
@@ -385,47 +385,47 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, outlet: FakeOutlet, clock: Clock) -> object:
+def desk(tmp_path: Path, published: Published, clock: Clock) -> object:
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        yield Desk(ledger, outlet, clock)
+        yield Desk(ledger, published, clock)
 
 
 def test_the_event_repeats_the_caption_and_names_the_trigger(
-    desk: Desk, outlet: FakeOutlet, camera: FakeCamera
+    desk: Desk, published: Published, camera: FakeCamera
 ) -> None:
     desk.says(camera.embedding(1), "a bus")
     desk.says(camera.embedding(2), "a dog")
     desk.says(camera.embedding(3), "a dog")
-    types = [message.caption.type for message in outlet.to("/event")]
+    types = [message.caption.type for message in published.to("/event")]
     assert types == ["new", "new", "trigger", "new"]
-    event, caption = outlet.to("/event")[2], outlet.to("/event")[1].caption
+    event, caption = published.to("/event")[2], published.to("/event")[1].caption
     assert (event.qos, event.retain) == (1, False)
     assert event.caption.trigger == "dog"
     assert event.caption.model_copy(update={"type": "new", "trigger": None}) == caption
-    assert b'"trigger"' not in outlet.to("/event")[1].payload
-    assert [message.caption.type for message in outlet.to("/caption")] == ["new"] * 3
+    assert b'"trigger"' not in published.to("/event")[1].payload
+    assert [message.caption.type for message in published.to("/caption")] == ["new"] * 3
     assert desk.counted == 1
 
 
 def test_an_event_that_the_broker_did_not_take_fires_again(
-    desk: Desk, outlet: FakeOutlet, camera: FakeCamera
+    desk: Desk, published: Published, camera: FakeCamera
 ) -> None:
-    outlet.holds = True
+    published.holds = True
     desk.says(camera.embedding(1), "a dog")
-    outlet.to("/event")[-1].ack(0x87)
+    published.to("/event")[-1].ack(0x87)
     assert desk.counted == 0
     assert desk.counters.value("aiflow_publish_errors_total", reason="refused") == 1
-    outlet.holds = False
+    published.holds = False
     desk.says(camera.embedding(2), "a dog")
-    assert outlet.to("/event")[-1].caption.type == "trigger"
+    assert published.to("/event")[-1].caption.type == "trigger"
     assert desk.counted == 1
 
 
 def test_without_a_connection_nothing_begins(
-    desk: Desk, outlet: FakeOutlet, camera: FakeCamera
+    desk: Desk, published: Published, camera: FakeCamera
 ) -> None:
-    outlet.connected = False
+    published.connected = False
     desk.says(camera.embedding(1), "a dog")
-    outlet.connected = True
+    published.connected = True
     desk.says(camera.embedding(1), "a dog")
-    assert [message.caption.type for message in outlet.to("/event")] == ["new", "trigger"]
+    assert [message.caption.type for message in published.to("/event")] == ["new", "trigger"]

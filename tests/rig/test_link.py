@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from aiflow.common.errors import ConfigError
-from aiflow.rig.link import Link, LinkSpec
+from aiflow.rig.link import EmulatedLink, LinkSpec
 from aiflow.rig.relay import BUFFER_BYTES
 
 GOES = 20
@@ -77,7 +77,7 @@ def test_measured_time_is_the_computed_one(text: str, sizes: tuple[int, ...]) ->
 class Ends:
     """A client connected through a link to a listener."""
 
-    def __init__(self, link: Link, client: socket.socket, server: socket.socket) -> None:
+    def __init__(self, link: EmulatedLink, client: socket.socket, server: socket.socket) -> None:
         self.link, self.client, self.server = link, client, server
 
 
@@ -85,7 +85,7 @@ class Ends:
 def connected(spec: LinkSpec | None = None) -> Iterator[Ends]:
     with (
         contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener,
-        Link("127.0.0.1", listener.getsockname()[1], spec) as link,
+        EmulatedLink("127.0.0.1", listener.getsockname()[1], spec) as link,
         socket.create_connection(("127.0.0.1", link.port), timeout=5.0) as client,
     ):
         listener.settimeout(5.0)
@@ -182,7 +182,7 @@ def test_bytes_under_way_when_the_link_is_cut_take_their_time_after_it_heals() -
 def test_a_connection_opened_during_a_silent_cut_works_once_it_heals() -> None:
     with (
         contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener,
-        Link("127.0.0.1", listener.getsockname()[1]) as link,
+        EmulatedLink("127.0.0.1", listener.getsockname()[1]) as link,
     ):
         link.cut()
         with socket.create_connection(("127.0.0.1", link.port), timeout=5.0) as client:
@@ -214,7 +214,7 @@ def test_a_client_is_reset_when_the_broker_is_not_there() -> None:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
     with (
-        Link("127.0.0.1", port) as link,
+        EmulatedLink("127.0.0.1", port) as link,
         socket.create_connection(("127.0.0.1", link.port), timeout=5.0) as client,
         contextlib.suppress(ConnectionResetError),
     ):
@@ -232,7 +232,7 @@ def test_a_closed_link_leaves_no_thread_and_no_port() -> None:
 def test_connections_share_the_rate() -> None:
     with (
         contextlib.closing(socket.create_server(("127.0.0.1", 0))) as listener,
-        Link("127.0.0.1", listener.getsockname()[1], LinkSpec(20_000, 0.0)) as link,
+        EmulatedLink("127.0.0.1", listener.getsockname()[1], LinkSpec(20_000, 0.0)) as link,
         socket.create_connection(("127.0.0.1", link.port)) as one,
         socket.create_connection(("127.0.0.1", link.port)) as two,
     ):

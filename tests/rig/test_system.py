@@ -10,7 +10,7 @@ import pytest
 
 from aiflow.common.config import Broker
 from aiflow.common.errors import ConfigError
-from aiflow.common.mqtt import Properties
+from aiflow.common.mqtt import Outgoing, Properties
 from aiflow.common.topics import Topics
 from aiflow.rig import system
 from aiflow.rig.link import LinkSpec
@@ -111,8 +111,8 @@ class FakeSession:
     ) -> None:
         self.handlers[topic] = handler
 
-    def publish(self, topic: str, payload: bytes, **_how: object) -> bool:
-        self.published.append((topic, payload))
+    def publish(self, message: Outgoing) -> bool:
+        self.published.append((message.topic, message.payload))
         return True
 
     def hear(self, topic: str, payload: bytes) -> None:

@@ -18,11 +18,11 @@ import pytest
 from aiflow.common.bundle import built_in
 from aiflow.common.config import Broker
 from aiflow.common.messages import Caption, EdgeStats, caption_id
-from aiflow.common.mqtt import Properties, Session
+from aiflow.common.mqtt import Outgoing, Properties, Session
 from aiflow.common.topics import Topics
 from aiflow.rig.broker import PrivateBroker
 from aiflow.rig.child import Child
-from aiflow.rig.link import Link
+from aiflow.rig.link import EmulatedLink
 from aiflow.rig.tiers import Plan, tier_processes
 
 START_S = 60.0
@@ -97,7 +97,7 @@ class Recorder:
         return heard[-1] if heard else None
 
     def publish(self, topic: str, payload: bytes) -> None:
-        assert self._session.publish(topic, payload, qos=1)
+        assert self._session.publish(Outgoing(topic, payload, qos=1))
 
     def close(self) -> None:
         self._session.close(drain_s=0.5)
@@ -125,7 +125,7 @@ class System:
         self._resources = ExitStack()
         try:
             self.broker = self._resources.enter_context(PrivateBroker())
-            self.link = self._resources.enter_context(Link("127.0.0.1", self.broker.port))
+            self.link = self._resources.enter_context(EmulatedLink("127.0.0.1", self.broker.port))
             self.recorder = Recorder(self.broker.port)
             self._resources.callback(self.recorder.close)
             self.plan = Plan(

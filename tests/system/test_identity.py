@@ -39,7 +39,7 @@ from aiflow.common import toml
 from aiflow.common.config import Broker
 from aiflow.common.errors import BrokerRefused
 from aiflow.common.messages import Caption
-from aiflow.common.mqtt import Properties, Reason, Session
+from aiflow.common.mqtt import Outgoing, Properties, Reason, Session
 from aiflow.common.wire import MAX_IMAGE_BYTES
 from aiflow.rig.broker import find_mosquitto
 from aiflow.rig.child import Child, stop_all
@@ -195,7 +195,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 def answer(session: Session, topic: str, payload: bytes = b"1", *, retain: bool = False) -> str:
     """What the broker says to a QoS 1 message."""
     reasons: queue.Queue[Reason | None] = queue.Queue()
-    assert session.publish(topic, payload, qos=1, retain=retain, on_accepted=reasons.put)
+    assert session.publish(Outgoing(topic, payload, qos=1, retain=retain, on_accepted=reasons.put))
     return str(reasons.get(timeout=PATIENCE_S))
 
 
@@ -367,7 +367,7 @@ def test_what_is_refused_without_a_word_is_heard_by_nobody(connect: NewSession) 
     topic = "aiflow/porch/door/event"
     viewer.subscribe(topic, 1, heard)
     wait_until(lambda: answer(porch, topic, b"own") == "Success (0x00)", "nobody listens")
-    assert yard.publish(topic, b"forged", qos=0)
+    assert yard.publish(Outgoing(topic, b"forged", qos=0))
     assert answer(yard, topic, b"forged too") == "Not authorized (0x87)"
     answer(porch, topic, b"last")
     wait_until(lambda: (topic, b"last") in heard.messages, "the viewer hears nothing")
@@ -477,7 +477,7 @@ def test_a_name_with_a_wildcard_is_worth_nothing_even_if_signed(
 def test_a_packet_over_the_limit_is_refused_on_both_ends(site: Site, connect: NewSession) -> None:
     large = bytes(70_000)
     session = connect("device/porch")
-    assert not session.publish("aiflow/porch/door/embedding", large)
+    assert not session.publish(Outgoing("aiflow/porch/door/embedding", large))
     assert session.counters.value("aiflow_mqtt_unsent_total", reason="size") == 1
     assert answer(session, "aiflow/porch/door/embedding", large[:65_536]) != "Packet too large"
     rude = Rude(site.broker("device/yard"), "whatever")
@@ -531,7 +531,9 @@ def test_pictures_are_barred_until_a_device_is_allowed_to_send_some(
     site.restart()
     wait_until(lambda: porch.connected, "not back")
     assert {answer(porch, topic) for topic in topics} == {"Not authorized (0x87)"}
-    assert not porch.publish(topics[0], picture), "the broker takes no packet of that size"
+    assert not porch.publish(Outgoing(topics[0], picture)), (
+        "the broker takes no packet of that size"
+    )
 
 
 def test_three_tiers_with_certificates_caption_frames(
