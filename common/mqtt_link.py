@@ -122,6 +122,7 @@ class Link:
         self._max_aliases = min(_granted(granted, "TopicAliasMaximum", 0), MAX_ALIASES)
         self._max_packet = _granted(granted, "MaximumPacketSize", 0)
         self.receive_maximum = _granted(granted, "ReceiveMaximum", DEFAULT_RECEIVE_MAXIMUM)
+        self.keepalive_s: int | None = getattr(granted, "ServerKeepAlive", None)
         self._since = time.monotonic()
         self._changed = threading.Condition()  # guards what follows; never held while calling out
         self._closed = False
