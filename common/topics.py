@@ -192,10 +192,6 @@ class Topics:
         return self._any_camera("image")
 
     @property
-    def any_caption(self) -> str:
-        return self._any_camera("caption")
-
-    @property
     def any_event(self) -> str:
         return self._any_camera("event")
 

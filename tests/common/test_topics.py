@@ -36,7 +36,6 @@ def test_filters() -> None:
     assert TOPICS.any_status == "aiflow/+/+/status"
     assert TOPICS.any_descriptor == "aiflow/+/+/descriptor"
     assert TOPICS.any_embedding == "aiflow/+/+/embedding"
-    assert TOPICS.any_caption == "aiflow/+/+/caption"
     assert TOPICS.any_event == "aiflow/+/+/event"
     assert TOPICS.any_edge_available == "aiflow/edge/+/available"
     assert TOPICS.any_edge_stats == "aiflow/edge/+/stats"
