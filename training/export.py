@@ -196,7 +196,33 @@ def export_cached(
     }
     inputs = ["ids", "symbols", "positions", "mask", "past"]
     export_graph(_WithPast(decoder), example, path, inputs, ["logits", "present"], axes)
+    _share_transposed(path)
     _store_half(path)
+
+
+def _share_transposed(path: Path) -> None:
+    """Keep a matrix once that stands there with its transpose, as a tied embedding does.
+
+    The runtime makes the other one when it loads the model.
+    """
+    model = onnx.load(str(path))
+    graph = model.graph
+    first: dict[tuple[tuple[int, ...], bytes], str] = {}
+    kept, transposed = [], []
+    for tensor in graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        turned = first.get((array.T.shape, array.T.tobytes())) if array.ndim == 2 else None
+        if turned is not None:
+            transposed.append(helper.make_node("Transpose", [turned], [tensor.name], perm=[1, 0]))
+            continue
+        kept.append(tensor)
+        if array.ndim == 2:
+            first[array.shape, array.tobytes()] = tensor.name
+    nodes = list(graph.node)
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend([*transposed, *nodes])
+    onnx.save(model, str(path))
 
 
 def export_graph(

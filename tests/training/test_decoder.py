@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra train")
+onnx = pytest.importorskip("onnx", reason="needs the extra train")
 
 from aiflow.training.decoder import VISUAL, Decoder, DecoderShape  # noqa: E402
+from aiflow.training.export import export_decoder  # noqa: E402
 from aiflow.training.train_decoder import training_mask  # noqa: E402
 
 SHAPE = DecoderShape(
@@ -48,3 +54,21 @@ def test_absent_task_tokens_change_nothing() -> None:
         symbols[:, 2:4] = value
         outputs.append(decoder(ids, symbols, positions, mask, None)[0][:, 4:])
     torch.testing.assert_close(outputs[0], outputs[1])
+
+
+def test_exported_decoder_holds_its_tied_embedding_once(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    path = tmp_path / "decoder.onnx"
+    decoder = Decoder(SHAPE).eval()
+    export_decoder(decoder, path)
+    shapes = [sorted(tensor.dims) for tensor in onnx.load(str(path)).graph.initializer]
+    assert shapes.count([16, SHAPE.vocabulary]) == 2, "words, and as many places"
+    ids, symbols = torch.tensor([[VISUAL] * 4 + [1, 5]]), torch.randint(0, 3, (1, 6, 2))
+    positions, mask = torch.arange(6)[None], training_mask(torch.tensor([4]), 4, 2)
+    past = torch.zeros(2, 2, 1, 2, 0, 8)
+    given = {"ids": ids, "symbols": symbols, "positions": positions, "mask": mask, "past": past}
+    logits = ort.InferenceSession(str(path)).run(
+        ["logits"], {k: v.numpy() for k, v in given.items()}
+    )
+    whole, _ = decoder(ids, symbols, positions, mask, None)
+    np.testing.assert_allclose(logits[0], whole.detach().numpy(), atol=5e-3)
