@@ -169,17 +169,26 @@ def fit_logistic(x: NDArray[Any], right: NDArray[np.bool_]) -> tuple[float, floa
     positive, negative = right.sum(), (~right).sum()
     target = np.where(right, (positive + 1) / (positive + 2), 1 / (negative + 2))
     weights = np.array([1.0, 0.0])
-    for _ in range(50):
+    for _ in range(100):
         probability = _sigmoid(features @ weights)
         gradient = features.T @ (probability - target) + 1e-3 * (weights - [1.0, 0.0])
         curvature = (features * (probability * (1 - probability))[:, None]).T @ features
         step = np.linalg.solve(curvature + 1e-3 * np.eye(2), gradient)
-        weights = weights - step
+        # Where the curve is flat a whole step lands far beyond the best place: shorten it.
+        before, share = _loss(features @ weights, target), 1.0
+        while _loss(features @ (weights - share * step), target) > before and share > 1e-6:
+            share /= 2
+        weights = weights - share * step
         if float(np.abs(step).max()) < 1e-8:
             break
     if weights[0] < 0:
         return 0.0, round(float(logit(target.mean())), 6)
     return round(float(weights[0]), 6), round(float(weights[1]), 6)
+
+
+def _loss(score: NDArray[np.float64], target: NDArray[np.float64]) -> float:
+    """Cross-entropy of sigmoid(score) in nats."""
+    return float((np.logaddexp(0, score) - target * score).sum())
 
 
 def logit(probability: NDArray[Any]) -> NDArray[np.float64]:

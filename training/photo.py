@@ -47,7 +47,9 @@ LICENSE: Final = (
     "Weights for research, not for commerce: they were learned from Flickr8k's photos, whose terms "
     "say so. The trunk began as EfficientNet-Lite0 (Apache-2.0)."
 )
-DESCRIPTION: Final = "Captions of real photos, in the manner of Flickr8k: a first version, often wrong."
+DESCRIPTION: Final = (
+    "Captions of real photos, in the manner of Flickr8k: a first version, often wrong."
+)
 
 
 class PhotoRun(Stages):
