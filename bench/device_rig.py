@@ -197,6 +197,7 @@ def running(uri: str, fps: float, core: int | None) -> Iterator[Rig]:
         settings: dict[str, toml.Value] = {
             "device": DEVICE,
             "mode": "split",
+            "bundle": "street",
             "stats_every_s": STATS_S,
             "broker": here.model_dump(exclude_defaults=True),
             "camera": [{"name": CAMERA, "uri": uri, "fps": fps}],

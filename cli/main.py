@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -15,7 +16,24 @@ from aiflow.common.errors import AiflowError
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and exit: 0, 1 for an expected fault, 2 for usage and configuration."""
+    _open_descriptors()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _open_descriptors() -> None:
+    """Open those of stdin, stdout and stderr that are closed (`>&-`, some supervisors).
+
+    Else the next file or socket gets the number, and Python has no stream to write to.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(descriptor, True)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def run(arguments: Sequence[str]) -> int:

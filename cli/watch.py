@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field
 
-from aiflow.cli.address import with_address
+from aiflow.cli.address import broker_settings, require_trust
 from aiflow.cli.logs import Level, configure
 from aiflow.cli.screen import WATCH_HEAD, Screen
 from aiflow.client import Captions
@@ -95,5 +95,8 @@ def _show(captions: Captions, screen: Screen, options: WatchOptions) -> None:
 
 def broker_at(url: str | None, config: Path | None) -> Broker:
     """The broker of a configuration file and the environment; at `url`, if there is one."""
-    broker = load(WatchConfig, config, "AIFLOW_").broker
-    return broker if url is None else with_address(broker, url)
+    if url is None:
+        return load(WatchConfig, config).broker
+    broker = load(WatchConfig, config, given={"broker": broker_settings(url)}).broker
+    require_trust(url, broker)
+    return broker

@@ -44,24 +44,52 @@ def fit_name(kind: NameKind, name: str) -> str:
         raise ValueError(str(error)) from error
 
 
+def read_text(path: Path, named: str) -> str:
+    """What a person or a tool of theirs wrote, in UTF-8, with a byte order mark or without.
+
+    Raises ConfigError, which begins with `named`.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{named} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{named} is not text in UTF-8; save it as that") from error
+
+
+def first_line(path: Path, named: str) -> str | None:
+    """The first line of a file with a secret, None if it is empty; ConfigError like `read_text`."""
+    lines = read_text(path, named).splitlines()
+    return lines[0] if lines else None
+
+
 def hex_key(path: Path, named: str) -> bytes:
     """Read a key from its file: hexadecimal, blanks around it ignored.
 
     Raises ConfigError, which begins with `named`.
     """
+    text = read_text(path, named)
     try:
-        return bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise ConfigError(f"{named} cannot be read: {error.strerror}") from error
+        return bytes.fromhex(text)
     except ValueError as error:
         raise ConfigError(f"{named} is not hexadecimal") from error
 
 
 def state_file(name: str) -> Path:
-    """Where a file that outlives its daemon is, by the conventions of systemd and of a user."""
+    """Where a file that outlives its daemon is, by the conventions of systemd and of a user.
+
+    Raises ConfigError where there is no convention: a user without a home directory.
+    """
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return (Path(given) if given else state / "aiflow") / name
+    if given:
+        return Path(given) / name
+    state = os.environ.get("XDG_STATE_HOME")
+    try:
+        return (Path(state) if state else Path.home() / ".local" / "state") / "aiflow" / name
+    except RuntimeError as error:
+        raise ConfigError(
+            f"this user has no home directory to keep {name} in; set STATE_DIRECTORY to a folder"
+        ) from error
 
 
 class Broker(Section):
@@ -82,6 +110,14 @@ class Broker(Section):
         default=15, description="longest silence, seconds; a dead link is seen after about twice it"
     )
     prefix: str = Field(default="aiflow", description="first level of every topic")
+
+    @field_validator("host")
+    @classmethod
+    def _host_is_alone(cls, host: str) -> str:
+        if not set(host).isdisjoint("/@?#\\") or host != host.strip():
+            # Not shown: what has such signs may hold a password.
+            raise ValueError("should be a host name or an address alone, without mqtt:// and user")
+        return host
 
     @field_validator("prefix")
     @classmethod
@@ -123,10 +159,12 @@ def load(
     path: Path | None,
     env_prefix: str = "AIFLOW_",
     environ: Mapping[str, str] | None = None,
+    given: Mapping[str, Mapping[str, object]] | None = None,
 ) -> M:
-    """Read and check the settings of one tier.
+    """Read and check the settings of one tier, all sources merged: only then do they bind others.
 
-    `path` is a TOML file, or None to go by the environment and the defaults alone. An unknown
+    `path` is a TOML file, or None to go by the environment and the defaults alone. `given` (by
+    section) comes from the command line and goes above both. An unknown
     variable inside a known section is refused like an unknown key; another variable with the
     prefix may be meant for another tier, so it is logged and left alone.
 
@@ -134,6 +172,8 @@ def load(
     """
     content = {} if path is None else _read_toml(path)
     variables = _overlay(model, content, env_prefix, os.environ if environ is None else environ)
+    for section, settings in (given or {}).items():
+        content[section] = {**_section(content, section), **settings}
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -141,9 +181,15 @@ def load(
         raise ConfigError(sentence(model, error, source, variables)) from error
 
 
+def _section(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A section as it is so far; what is none is left to the check."""
+    section = content.get(name, {})
+    return section if isinstance(section, dict) else {}
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise ConfigError(f"config file {path} does not exist") from error
     except OSError as error:

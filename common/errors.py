@@ -19,6 +19,7 @@
     │   └── ReferenceMissing        reference   a delta whose reference is not at hand
     ├── BrokerError
     │   ├── BrokerRefused           the broker answered no, with its reason
+    │   │   └── BrokerLacks         it does not have what we need: MQTT 5, retained messages
     │   └── BrokerUnreachable       no answer
     └── StorageError                outbox or ledger: disk full, locked, corrupt
 
@@ -120,6 +121,10 @@ class BrokerError(AiflowError):
 
 class BrokerRefused(BrokerError):
     """The broker refused the connection; the message carries its reason."""
+
+
+class BrokerLacks(BrokerRefused):
+    """The broker has no MQTT 5, or not all of it that AI Flow needs."""
 
 
 class BrokerUnreachable(BrokerError):

@@ -31,21 +31,33 @@ from aiflow.common.config import Broker
 from aiflow.common.errors import (
     AiflowError,
     BrokerError,
+    BrokerLacks,
     BrokerRefused,
     BrokerUnreachable,
     PayloadError,
 )
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt_client import (
+    NOT_MQTT_5,
     Credentials,
     Will,
     connection_fault,
+    lacking,
     new_client,
     no_answer,
 )
-from aiflow.common.mqtt_link import RESERVE, Link, OnAccepted, Outgoing, Reason, publish_size
+from aiflow.common.mqtt_link import (
+    PUBACK_BYTES,
+    RESERVE,
+    Link,
+    OnAccepted,
+    Outgoing,
+    Reason,
+    publish_size,
+)
 
 __all__ = [
+    "PUBACK_BYTES",
     "Handler",
     "OnAccepted",
     "Outgoing",
@@ -125,6 +137,7 @@ class Session:
         self._on_disconnect = on_disconnect
         self._max_queued = max_queued
         self._max_in_flight = MAX_IN_FLIGHT
+        self._keepalive_s = broker.keepalive_s
         self._credentials = Credentials.read(broker)
         self.counters = counters if counters is not None else Counters()
         self._faults = Faults(self.counters, "aiflow_mqtt_faults_total", log)
@@ -264,17 +277,21 @@ class Session:
             self._client = client
         self._unanswered = True
         try:
-            client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
-            # loop() returns at once when there is something to do; the pause is for keepalive.
-            pause_s = min(max(1.0, self._broker.keepalive_s / 4), LONGEST_LOOP_S)
-            while client.loop(pause_s) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            client.connect(self._broker.host, self._broker.port, self._keepalive_s)
+            while (code := client.loop(_pause_s(client))) == MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._turned_at = time.monotonic()
                 self._deliver_acks()
                 if self._closing.is_set():
                     client.disconnect()
             self._deliver_acks()
             if self._unanswered and not self._closing.is_set():
-                self._failed(no_answer(self._where, tls=self._credentials.tls is not None))
+                tls = self._credentials.tls is not None
+                old = code == MQTTErrorCode.MQTT_ERR_PROTOCOL  # an answer, but none of MQTT 5
+                self._failed(
+                    BrokerLacks(f"{self._where} {NOT_MQTT_5}")
+                    if old
+                    else no_answer(self._where, tls=tls)
+                )
         finally:
             self._acks.clear()
             socket = client.socket()
@@ -292,13 +309,23 @@ class Session:
         """CONNACK."""
         self._unanswered = False
         reason = Reason.of(code)
+        missing = lacking(reason, granted, [one.filter for one in self._subscriptions])
+        if missing is not None:
+            self._failed(BrokerLacks(f"{self._where} {missing}"))
+            client.disconnect()
+            return
         if reason.code != 0:
             self._failed(BrokerRefused(f"{self._where} refused {self._client_id}: {reason}"))
             return
         link = Link(client, granted, self._max_queued, self._refused)
-        if link.receive_maximum < self._max_in_flight:
-            # paho's window cannot shrink on an open connection: come again with a smaller one.
-            self._max_in_flight = link.receive_maximum
+        if link.receive_maximum < self._max_in_flight or link.keepalive_s not in {
+            None,
+            client.keepalive,
+        }:
+            # paho's window cannot shrink on an open connection (nor, in older ones, its keepalive
+            # change): come again with what was granted.
+            self._max_in_flight = min(link.receive_maximum, self._max_in_flight)
+            self._keepalive_s = link.keepalive_s or self._keepalive_s
             client.disconnect()
             return
         self.counters.add("aiflow_mqtt_connects_total")
@@ -406,3 +433,11 @@ class Session:
             self._faults.record(error.reason, error)
         except AiflowError as error:
             self._faults.record(type(error).__name__, error)
+
+
+def _pause_s(client: Client) -> float:
+    """Longest time in loop(), which returns at once when there is something to do.
+
+    It is for the keepalive: once the broker has answered, the one that it granted.
+    """
+    return min(max(1.0, client.keepalive / 4), LONGEST_LOOP_S)

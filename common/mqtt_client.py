@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.properties import Properties as PahoProperties
 
-from aiflow.common.config import Broker
+from aiflow.common.config import Broker, first_line
 from aiflow.common.errors import BrokerError, BrokerRefused, BrokerUnreachable, ConfigError
+from aiflow.common.mqtt_link import Reason
 
 CONNECT_TIMEOUT_S: Final = 5.0
+NOT_MQTT_5: Final = (
+    "does not speak MQTT 5, which AI Flow needs; take Mosquitto 1.6 or newer, or another broker "
+    "with MQTT 5 turned on"
+)
+_SAID_NO: Final = {
+    0x84: NOT_MQTT_5,
+    0x9A: "keeps no retained messages, which AI Flow needs; turn them on there",
+    0x9B: "takes no messages with QoS 1, which AI Flow needs; turn it on there",
+}
+"""What a broker without the thing answers to a CONNECT whose will needs it (MQTT 5, 3.2.2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,34 @@ def no_answer(where: str, *, tls: bool) -> BrokerError:
     return BrokerUnreachable(f"{where} ended the connection without an answer; does it want TLS?")
 
 
+def lacking(reason: Reason, granted: PahoProperties | None, filters: Iterable[str]) -> str | None:
+    """What the broker does not have and we cannot do without, to follow its name; or None.
+
+    `reason` and `granted` are of its CONNACK (MQTT 5, 3.2.2.3); what it does not name, it has.
+    """
+
+    def without(name: str) -> bool:
+        return getattr(granted, name, 1) == 0
+
+    if reason.code in _SAID_NO:
+        return _SAID_NO[reason.code]
+    if without("RetainAvailable"):
+        return _SAID_NO[0x9A]
+    if without("MaximumQoS"):
+        return _SAID_NO[0x9B]
+    for one in filters:
+        shared = one.startswith("$share/")
+        if shared and without("SharedSubscriptionAvailable"):
+            return "has no shared subscriptions, which cloud workers need; turn them on there"
+        if (
+            not shared
+            and {"+", "#"} & set(one.split("/"))
+            and (without("WildcardSubscriptionAvailable"))
+        ):
+            return "allows no + and # in subscriptions, which AI Flow needs; turn them on there"
+    return None
+
+
 def _send_at_once(_client: Client, _userdata: object, opened: object) -> None:
     """Without this, Nagle's algorithm holds small packets back for a round trip."""
     if isinstance(opened, socket.socket):
@@ -109,17 +150,10 @@ def _nothing(_client: Client, _userdata: object, _opened: object) -> None:
 def _password(broker: Broker) -> str | None:
     if broker.password_file is None:
         return None
-    try:
-        lines = broker.password_file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(
-            f"password file {broker.password_file} cannot be read: {error.strerror}"
-        ) from error
-    except ValueError as error:
-        raise ConfigError(f"password file {broker.password_file} is not text") from error
-    if not lines:
+    password = first_line(broker.password_file, f"password file {broker.password_file}")
+    if password is None:
         raise ConfigError(f"password file {broker.password_file} is empty")
-    return lines[0]
+    return password
 
 
 def _tls_context(broker: Broker) -> ssl.SSLContext | None:

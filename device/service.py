@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import queue
@@ -59,6 +60,7 @@ def run(config: DeviceConfig, launches: Launches) -> None:
                 *(config.device, bundle.id[:12], config.runtime, config.provider),
             )
             log.info("bundle %s: %s", bundle.manifest.name, bundle.manifest.license)
+            gc.freeze()  # what is here now stays: no collection need look through it again
             _serve(device, config.stats_every_s, signals)
     log.info("device %s has stopped; %d frames wait in its outbox", config.device, outbox.entries)
     if not fatal.empty():

@@ -18,7 +18,7 @@ from typing import Final
 from aiflow.cli.doctor.finding import Finding, failed, ok, warning
 from aiflow.cli.doctor.settings import TierSettings
 from aiflow.common.config import Broker
-from aiflow.common.errors import AiflowError, BrokerRefused, ConfigError
+from aiflow.common.errors import AiflowError, BrokerLacks, BrokerRefused, ConfigError
 from aiflow.common.mqtt import Properties, Session
 from aiflow.common.mqtt_client import Credentials
 
@@ -68,6 +68,8 @@ def _what_next(error: AiflowError, broker: Broker) -> str:
     match error:
         case ConfigError():
             return "correct [broker], or the file that it names"
+        case BrokerLacks():
+            return "take a broker with MQTT 5 and all of it turned on, such as Mosquitto 2"
         case BrokerRefused():
             return _after_refusal(error.__cause__, broker)
     if isinstance(error.__cause__, socket.gaierror):

@@ -8,12 +8,14 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from aiflow.cli.doctor.finding import Finding, failed, ok, warning
 from aiflow.cli.doctor.settings import TierSettings
+from aiflow.device.outbox import CLOCK_S
 
 TRIAL_BYTES: Final = 262_144
 """Written and removed again: what an outbox may want at one time, its log among it."""
@@ -31,6 +33,28 @@ def disk(settings: TierSettings) -> Iterator[Finding]:
     yield _room(folder, store.parent)
     if store.exists():
         yield _whole(store)
+        yield from _stamps(store)
+
+
+def _stamps(store: Path) -> Iterator[Finding]:
+    """Whether frames wait that were taken by a clock that was ahead of today's."""
+    now_ms = time.time_ns() // 1_000_000 + 1000 * CLOCK_S
+    query = "SELECT count(*), max(epoch_ms) FROM entries WHERE epoch_ms > ?"
+    with contextlib.suppress(sqlite3.Error), _opened(store) as database:
+        count, latest_ms = database.execute(query, (now_ms,)).fetchone()
+        if count:
+            ahead_s = latest_ms / 1000 - time.time()
+            yield warning(
+                "stamps",
+                f"{count:,} frames wait that a clock {ahead_s:,.0f} s ahead of today's has stamped",
+                "nothing: they are captioned with those times, new frames have the right ones",
+            )
+
+
+def _opened(store: Path) -> contextlib.closing[sqlite3.Connection]:
+    """Read only: a daemon may have it open."""
+    uri = f"{store.absolute().as_uri()}?mode=ro"
+    return contextlib.closing(sqlite3.connect(uri, uri=True, timeout=WAIT_S))
 
 
 def _room(folder: Path, wanted: Path) -> Finding:
@@ -57,12 +81,9 @@ def _what_next(error: OSError) -> str:
 
 
 def _whole(store: Path) -> Finding:
-    """Read only: a daemon may have it open."""
     held = ""
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)
-        ) as database:
+        with _opened(store) as database:
             (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
             tables = {row[0] for row in database.execute("SELECT name FROM sqlite_schema")}
             if "entries" in tables:

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
-from aiflow.common.config import Section
+from aiflow.common.config import Section, first_line
 from aiflow.common.errors import ConfigError
 
 MIN_TOKEN: Final = 16
@@ -59,13 +59,10 @@ def read_token(config: DashboardConfig) -> str | None:
     path = config.token_file
     if not config.enabled or path is None:
         return None
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except OSError as error:
-        raise ConfigError(f"token of the dashboard: {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"token of the dashboard: {path} is not plain ASCII") from error
-    token = lines[0].strip() if lines else ""
+    named = f"token of the dashboard: {path}"
+    token = (first_line(path, named) or "").strip()
+    if not token.isascii():
+        raise ConfigError(f"{named} is not plain ASCII")
     if len(token) < MIN_TOKEN:
         raise ConfigError(
             f"token of the dashboard: {path} must begin with a line of {MIN_TOKEN} characters or "

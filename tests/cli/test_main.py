@@ -199,3 +199,36 @@ def test_the_console_script_is_the_same_command() -> None:
         pytest.skip("the package is not installed in this environment")
     done = subprocess.run([script, "--version"], check=False, capture_output=True, timeout=30)
     assert (done.returncode, done.stdout.decode()) == (0, f"aiflow {__version__}\n")
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">&-", "2>&-"])
+def test_closed_descriptors_are_no_fault(closed: str) -> None:
+    for arguments in ("--version", "bundle list"):
+        command = f"exec {sys.executable} -P -m aiflow {arguments} {closed}"
+        done = subprocess.run(["sh", "-c", command], check=False, capture_output=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_no_home_directory_is_no_fault_where_none_is_needed(tmp_path: Path) -> None:
+    code = (
+        "import pwd, sys; from aiflow.cli.main import run\n"
+        "def unknown(uid): raise KeyError(uid)\n"
+        "pwd.getpwuid = unknown; sys.exit(run(sys.argv[1:]))"
+    )
+
+    def homeless(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-c", code, *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environ,
+        )
+
+    assert homeless("bundle", "list").returncode == 0
+    settings = tmp_path / "edge.toml"
+    settings.write_text("[broker]\nport = 1\n")
+    refused = homeless("edge", "--config", str(settings))
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
+    assert "set STATE_DIRECTORY to a folder" in refused.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field, ValidationError
 
-from aiflow.common.config import Broker, Section, load
+from aiflow.common.config import Broker, Section, first_line, hex_key, load, state_file
 from aiflow.common.errors import ConfigError
 
 
@@ -165,3 +165,40 @@ def test_a_variable_of_another_tier_is_left_alone(caplog: pytest.LogCaptureFixtu
 
 def test_every_setting_of_the_broker_is_described() -> None:
     assert all(field.description for field in Broker.model_fields.values())
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+def test_files_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    settings, password, key = tmp_path / "a.toml", tmp_path / "password", tmp_path / "key"
+    settings.write_bytes(MARK + b'[broker]\nhost = "here"\n')
+    password.write_bytes(MARK + b"secret\r\n")
+    key.write_bytes(MARK + b"00ff\n")
+    assert load(Settings, settings, environ={}).broker.host == "here"
+    assert first_line(password, "password") == "secret"
+    assert hex_key(key, "key") == b"\x00\xff"
+
+
+def test_a_file_in_another_encoding_is_said_to_be_that(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_bytes("secret".encode("utf-16"))
+    with pytest.raises(ConfigError, match="not text in UTF-8"):
+        first_line(password, "password")
+
+
+def test_a_home_directory_is_needed_only_where_nothing_else_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/aiflow")
+    assert state_file("a") == Path("/var/lib/aiflow/a")
+    monkeypatch.delenv("STATE_DIRECTORY")
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert state_file("a") == Path("/state/aiflow/a")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    with pytest.raises(ConfigError, match="set STATE_DIRECTORY"):
+        state_file("a")

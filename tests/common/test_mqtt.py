@@ -15,6 +15,7 @@ import pytest
 
 from aiflow.common.config import Broker
 from aiflow.common.errors import (
+    BrokerLacks,
     BrokerRefused,
     BrokerUnreachable,
     ConfigError,
@@ -182,6 +183,79 @@ def test_broker_that_hangs_up_without_an_answer(new_session: NewSession) -> None
         until(lambda: session._fault is not None, "not noticed")
         assert "ended the connection without an answer" in str(session._fault)
         assert session.counters.value("aiflow_mqtt_connect_failures_total") == 1
+        session.close()
+
+
+PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
+
+
+def answering(connack: bytes, pings: list[float] | None = None) -> Iterator[int]:
+    """A broker that answers each CONNECT so, and pings; its port. `pings` gets their times."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closing = threading.Event()
+
+        def serve() -> None:
+            while not closing.is_set():
+                client, _ = server.accept()
+                with client:
+                    client.recv(1000)
+                    client.sendall(connack)
+                    while not closing.is_set() and (got := client.recv(1000)):
+                        if got == PINGREQ:
+                            client.sendall(PINGRESP)
+                            if pings is not None:
+                                pings.append(time.monotonic())
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        closing.set()
+        socket.create_connection(server.getsockname()).close()
+        thread.join(PATIENCE_S)
+
+
+@pytest.mark.parametrize(
+    "connack",
+    [b"\x20\x02\x00\x01", b"\x20\x02\x00\x00", b"\x20\x02\x00\x05", b"\x20\x03\x00\x84\x00"],
+    ids=["refused", "accepted as 3.1.1", "unauthorized in 3.1.1", "refused in 5"],
+)
+def test_broker_without_mqtt_5_is_said_to_be_that(new_session: NewSession, connack: bytes) -> None:
+    for port in answering(connack):
+        session = new_session(Broker(port=port))
+        with pytest.raises(BrokerLacks, match=f"127.0.0.1:{port} does not speak MQTT 5"):
+            session.wait_connected(PATIENCE_S)
+        session.close()
+
+
+@pytest.mark.parametrize(
+    "granted, words",
+    [
+        (b"\x25\x00", "keeps no retained messages"),
+        (b"\x24\x00", "takes no messages with QoS 1"),
+        (b"\x28\x00", "allows no . and # in subscriptions"),
+        (b"\x2a\x00", "has no shared subscriptions"),
+    ],
+)
+def test_what_the_broker_does_not_grant_is_said(
+    new_session: NewSession, granted: bytes, words: str
+) -> None:
+    for port in answering(b"\x20\x05\x00\x00\x02" + granted):
+        session = new_session(Broker(port=port))
+        session.subscribe("any/+", 1, Inbox())
+        session.subscribe("$share/pool/one", 1, Inbox())
+        until(lambda: session._fault is not None, "not noticed")  # noqa: B023 - called here
+        with pytest.raises(BrokerLacks, match=words):
+            session.wait_connected(0)
+        session.close()
+
+
+def test_keepalive_is_the_one_that_the_broker_grants(new_session: NewSession) -> None:
+    pings: list[float] = []
+    for port in answering(b"\x20\x06\x00\x00\x03\x13\x00\x02", pings):
+        session = new_session(Broker(port=port, keepalive_s=300))
+        session.wait_connected(PATIENCE_S)
+        until(lambda: len(pings) >= 2, "no sign of life as often as the broker wants one")
+        assert session.counters.value("aiflow_mqtt_connects_total") == 1
         session.close()
 
 

@@ -235,6 +235,14 @@ def test_fault_costs_one_frame(
     camera.show(2)
     wait_until(lambda: len(pipeline.frames) == 3, "the stream has stopped")
     assert "ZeroDivisionError" in caplog.text, "a bug is logged with its traceback"
+    for number in range(4, 7):
+        pipeline.fault = ZeroDivisionError()
+        camera.show(1)
+        wait_until(lambda: pipeline.fault is None, "no frame")
+        camera.show(2)
+        wait_until(lambda: len(pipeline.frames) == number, "the stream has stopped")  # noqa: B023
+    assert counters.value("aiflow_stream_faults_total", reason="bug") == 4
+    assert caplog.text.count("Traceback") == 1, "once a minute, with the number"
 
 
 def test_memory_of_a_frame_is_given_back_whatever_becomes_of_it(

@@ -233,7 +233,9 @@ def test_fatal_fault_ends_the_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyP
         def readings(self) -> list[Reading]:
             return []
 
-    monkeypatch.setattr(Bundle, "open", lambda *_: SimpleNamespace(id="ab" * 32))
+    manifest = SimpleNamespace(name="toy", license="Apache-2.0")
+    bundle = SimpleNamespace(id="ab" * 32, manifest=manifest)
+    monkeypatch.setattr(Bundle, "open", lambda *_: bundle)
     monkeypatch.setattr(Encoder, "load", lambda *_: None)
     monkeypatch.setattr(service, "Device", DoomedDevice)
     with pytest.raises(StorageError, match="the file is malformed"):

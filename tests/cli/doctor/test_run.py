@@ -27,6 +27,9 @@ from aiflow.cli.doctor.probe import ProbeFailed, probe
 from aiflow.cli.main import run
 from aiflow.common.bundle import Bundle, built_in
 from aiflow.common.errors import ConfigError
+from aiflow.common.metrics import Counters
+from aiflow.common.wire import Kind
+from aiflow.device.outbox import Outbox, Record
 
 if TYPE_CHECKING:
     from tests.conftest import Mosquitto
@@ -284,6 +287,19 @@ def test_a_damaged_outbox_is_told_from_a_whole_one(
     report = examine(device)
     assert report.failed == {"store"}
     assert "is damaged" in report.of("store")["seen"]
+
+
+def test_frames_that_a_clock_ahead_has_stamped(
+    device: dict[str, str], examine: Callable[..., Report], tmp_path: Path
+) -> None:
+    path = tmp_path / "state" / "outbox.sqlite"
+    ahead_ms = round(time.time() * 1000) + 400 * 86_400_000
+    with Outbox(path, max_entries=9, max_bytes=9999, counters=Counters()) as outbox:
+        outbox.begin("door", "x", ahead_ms)
+        outbox.put("door", Record(Kind.KEY, 0, b"symbols"))
+    found = examine(device).of("stamps")
+    assert found["state"] == "warning"
+    assert "1 frames wait that a clock 34,5" in found["seen"]
 
 
 @pytest.mark.parametrize("uri", ["0", "picamera2:0", "gst:videotestsrc ! appsink"])
