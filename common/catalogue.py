@@ -115,6 +115,9 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
         of="device",
         alarm="a camera delivered nothing for a while",
     ),
+    "aiflow_camera_bad_frames_total": _counter(
+        "frames of cameras that could not be decoded, and were skipped", of="device"
+    ),
     "aiflow_camera_deaths_total": _counter(
         "processes of cameras that died", of="device", alarm="the process of a camera died"
     ),

@@ -25,7 +25,7 @@ from aiflow.common.errors import AiflowError, CameraError
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.watchdog import Pulse
 from aiflow.device.camera import Frame
-from aiflow.device.camera.exchange import Ended, Failed, Message, Shot
+from aiflow.device.camera.exchange import Alive, Ended, Failed, Message, Shot
 from aiflow.device.frozen import FrozenView
 from aiflow.device.wakeup import WakeUp
 
@@ -40,6 +40,8 @@ STEADY_S: Final = 5.0
 OPEN_S: Final = 15.0
 """Longest time until a camera is open: start of its process, name look-up and time-outs of a
 network camera included."""
+LOG_EVERY_S: Final = 60.0
+"""Bad frames are counted, and told so often."""
 GRACE_S: Final = 0.5
 """A process that is not wanted any more may take this long to close its camera."""
 
@@ -95,6 +97,8 @@ class Capture:
         self._closed = False
         self._left: Process | None = None  # killed, but the kernel does not let it end
         self._fault = ""
+        self._delivered = False  # by the process of now
+        self._bad = BadFrames(name, counters)
         self._faults = Faults(counters, "aiflow_stream_faults_total", log)
         self.captured = 0
         self.replaced = 0
@@ -157,6 +161,7 @@ class Capture:
         pauses = 0
         while self._wanted is wanted:
             began = time.monotonic()
+            self._delivered = False
             try:
                 if self._serve(wanted) == "ended":
                     log.info("camera %s has come to its end", self._name)
@@ -167,7 +172,8 @@ class Capture:
             except Exception as error:  # noqa: BLE001 - outermost loop: it costs one process
                 self._faults.bug(error)
                 self._on_status("offline")
-            pauses = 1 if time.monotonic() - began >= STEADY_S else pauses + 1
+            steady = self._delivered or time.monotonic() - began >= STEADY_S
+            pauses = 1 if steady else pauses + 1
             self._rest(wanted, _pause_s(pauses))
 
     def _serve(self, wanted: object) -> _Outcome:
@@ -191,7 +197,7 @@ class Capture:
     def _listen(self, process: Process, wanted: object) -> _Outcome:
         """Take in what it says. Raises CameraError when the camera fails or hangs."""
         deadline = time.monotonic() + OPEN_S
-        delivered = False
+        self._bad.begin()
         while self._wanted is wanted:
             heard = self._wait(deadline - time.monotonic(), process)
             if not heard:
@@ -201,8 +207,8 @@ class Capture:
                 continue
             frame, message = self._freshest(process)
             if frame is not None:
-                if not delivered:
-                    delivered = True
+                if not self._delivered:
+                    self._delivered = True
                     self._fault = ""
                     self._on_status("online")
                 self._deliver(frame)
@@ -212,7 +218,11 @@ class Capture:
                 raise CameraError(message.fault)
             if isinstance(message, Ended):
                 return "ended"
-            deadline = time.monotonic() + self._limits.stall_s
+            if isinstance(message, Alive):
+                self._bad.take(message.bad)
+            opening = isinstance(message, Alive) and not self._delivered
+            silent_at = time.monotonic() + self._limits.stall_s
+            deadline = max(deadline, silent_at) if opening else silent_at
         return "off"
 
     def _freshest(self, process: Process) -> tuple[Frame | None, Message | None]:
@@ -273,6 +283,32 @@ class Capture:
         if self._on_turn is not None:
             self._on_turn()
         return heard
+
+
+class BadFrames:
+    """Counts the bad frames of one camera, and tells their number now and then."""
+
+    def __init__(self, camera: str, counters: Counters) -> None:
+        self._camera = camera
+        self._counters = counters
+        self._seen = 0  # of the process of now
+        self._untold = 0
+        self._told_at = -math.inf
+
+    def begin(self) -> None:
+        """A new process counts from 0."""
+        self._seen = 0
+
+    def take(self, seen: int) -> None:
+        """`seen` is the process's own count."""
+        new, self._seen = max(0, seen - self._seen), seen
+        if new:
+            self._counters.add("aiflow_camera_bad_frames_total", new)
+        self._untold += new
+        now = time.monotonic()
+        if self._untold and now - self._told_at >= LOG_EVERY_S:
+            log.warning("camera %s: skipped %d bad frames", self._camera, self._untold)
+            self._untold, self._told_at = 0, now
 
 
 def _pause_s(pauses: int) -> float:

@@ -22,7 +22,15 @@ from aiflow.device.config import CameraConfig
 def launch(camera: CameraConfig) -> CameraProcess:
     """Start a process that opens this camera. Raises CameraError."""
     live = Source.parse(camera.uri).live
-    return CameraProcess(Order(camera.uri, camera.fps, camera.width, camera.height, checksums=live))
+    order = Order(
+        camera.uri,
+        camera.fps,
+        camera.width,
+        camera.height,
+        checksums=live,
+        stall_s=camera.stall_s + 1 / camera.fps,
+    )
+    return CameraProcess(order)
 
 
 class Launches:

@@ -1,4 +1,4 @@
-"""Answer, ask the device for more of the frame, or ask the cloud? Pure functions of values. A leaf.
+"""Keep a caption, ask the device for more, or ask the cloud? Pure functions of values. A leaf.
 
     gain   the chance that the caption is wrong, times the share of wrong ones that asking repairs
     cost   bytes and seconds of asking, as measured, at fixed prices
@@ -20,7 +20,7 @@ from aiflow.common.wire import MAX_ESCALATED_PAYLOADS
 class Action(Enum):
     """What to do with a draft caption. It is published in either case."""
 
-    ANSWER = "answer"
+    KEEP = "keep"
     REFINE = "refine"
     ESCALATE = "escalate"
 
@@ -135,7 +135,7 @@ def decide(
     """
     if confidence >= limits.threshold:
         return Decision(
-            Action.ANSWER, f"confidence {confidence:.2f} >= {limits.threshold:.2f}", "confident"
+            Action.KEEP, f"confidence {confidence:.2f} >= {limits.threshold:.2f}", "confident"
         )
     below = _below(confidence, limits)
     refinable = device.missing > 0 and device.asked_last_minute < limits.refines_per_minute
@@ -148,7 +148,7 @@ def decide(
             return Decision(Action.REFINE, f"{below}, asked the device for more", "refined")
     if hindrance is not None:
         why, cause = hindrance
-        return Decision(Action.ANSWER, f"{below}, {why}", cause)
+        return Decision(Action.KEEP, f"{below}, {why}", cause)
     return Decision(Action.ESCALATE, f"{below}, asked the cloud", "escalated")
 
 

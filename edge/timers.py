@@ -11,6 +11,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from operator import call
 
 from aiflow.common.metrics import Counters
 from aiflow.common.work_loop import WorkLoop
@@ -32,7 +33,7 @@ class Timers:
         self._heap: list[tuple[float, int, Action]] = []
         self._order = itertools.count()  # equal times go in the order they came
         self._closed = False
-        self.loop = WorkLoop("timers", self.wait, _run, counters)
+        self.loop = WorkLoop("timers", self.wait, call, counters)
 
     def after(self, delay_s: float, action: Action) -> None:
         """Have `action` run `delay_s` from now; after `close` it is dropped."""
@@ -60,16 +61,3 @@ class Timers:
                     return heapq.heappop(self._heap)[2]
                 self._woken.wait(left)
             return None
-
-    def due(self) -> list[Action]:
-        """Take out all actions that are due now, without waiting."""
-        now = self._clock()
-        taken = []
-        with self._woken:
-            while self._heap and self._heap[0][0] <= now:
-                taken.append(heapq.heappop(self._heap)[2])
-        return taken
-
-
-def _run(action: Action) -> None:
-    action()

@@ -118,7 +118,6 @@ class Relay:
         self._clock = LinkClock()
         self._refusing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:

@@ -100,8 +100,3 @@ def facts_score(pairs: Iterable[tuple[frozenset[Fact], frozenset[Fact]]]) -> Fac
     recall = right / true_total if true_total else float(not predicted_total)
     f1 = 2 * right / (predicted_total + true_total) if predicted_total + true_total else 1.0
     return FactsScore(precision, recall, f1)
-
-
-def facts_f1(predicted: frozenset[Fact], true: frozenset[Fact]) -> float:
-    """F1 of one caption's facts."""
-    return facts_score([(predicted, true)]).f1

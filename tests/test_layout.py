@@ -95,6 +95,8 @@ def _graph() -> dict[str, set[str]]:
     files = {str(path) for path in _sources()}
 
     def file_of(module: str) -> str | None:
+        if not module.startswith("aiflow."):  # http.client is not ours
+            return None
         stem = "/".join(module.split(".")[1:])
         return next((one for one in (f"{stem}.py", f"{stem}/__init__.py") if one in files), None)
 

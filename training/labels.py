@@ -19,7 +19,6 @@ IGNORED = -1
 """The target of an attribute that an empty cell does not have."""
 
 CELL_ATTRIBUTES = ("kind", "colour", "motion", "count")
-GLOBAL_ATTRIBUTES = ("time", "weather", "setting")
 
 
 @dataclass(frozen=True, slots=True)

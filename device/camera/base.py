@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from aiflow.common.errors import CameraError
 
 Image = NDArray[np.uint8]
 """uint8, (height, width, 3), BGR."""
@@ -33,8 +36,50 @@ class Frame:
     release: Callable[[], None] = _nobody_waits
 
 
+DATA_S: Final = 60.0
+"""Longest time for which data may come without a picture: H.264 may wait so long for a key frame,
+and a slow line takes its time for a large picture."""
+
+
+class Tally:
+    """What one camera has given, good and bad; written by the reading thread, read by any."""
+
+    def __init__(self, stall_s: float = math.inf) -> None:
+        """A camera is dead that has given nothing but bad frames for `stall_s`."""
+        self.bad = 0
+        """Frames that were skipped, since the start."""
+        self.good_at: float | None = None
+        """Monotonic time of the last good frame, or of the answer that nothing has changed."""
+        self.quiet_until = 0.0
+        """Monotonic time until which the source rests by its own plan."""
+        self._stall_s = stall_s
+        self._bad_since: float | None = None
+
+    def good(self) -> None:
+        """A frame came whole."""
+        self.good_at = time.monotonic()
+        self._bad_since = None
+
+    def skip(self, fault: str) -> None:
+        """Count a bad frame; raises CameraError with `fault` when the camera gives nothing else."""
+        self.bad += 1
+        now = time.monotonic()
+        if self._bad_since is None:
+            self._bad_since = now
+        elif now - self._bad_since >= self._stall_s:
+            raise CameraError(fault)
+
+
 class Camera(Protocol):
     """A source of frames, read by one thread."""
+
+    @property
+    def tally(self) -> Tally:
+        """What it has given so far."""
+
+    @property
+    def data_s(self) -> float:
+        """Longest time for which data may come without a picture, after the first one."""
 
     def read(self) -> Frame | None:
         """Wait for the next frame that is due; None when the source has ended for good.
@@ -69,6 +114,15 @@ class Pace:
             return False
         self.wait()
         return True
+
+    @property
+    def due_at(self) -> float:
+        """Monotonic time at which the next frame is due."""
+        return self._due
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
 
     def end(self) -> None:
         """Let no wait last any longer."""

@@ -4,6 +4,7 @@
       Order  ─────────────────────────────────> opens the camera
              <───────────────────────── Opened
              <───────────────────────────  Shot   a picture lies in a slot
+             <─────────────────────────── Alive   data come, or a pause that is meant
       slot   ─────────────────────────────────> it may be written again: one byte
              <──────────────── Ended or Failed
       the end of the connection  <────────────> the other one ends as well
@@ -35,6 +36,7 @@ class Order:
     width: int | None = None
     height: int | None = None
     checksums: bool = False
+    stall_s: float = 3.0
 
     def pack(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -62,6 +64,13 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """The camera is not silent, though it gives no picture now; how many were `bad` so far."""
+
+    bad: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The source has come to its end."""
 
@@ -73,8 +82,8 @@ class Failed:
     fault: str
 
 
-Message = Opened | Shot | Ended | Failed
-_KINDS: Final = {kind.__name__: kind for kind in (Opened, Shot, Ended, Failed)}
+Message = Opened | Shot | Alive | Ended | Failed
+_KINDS: Final = {kind.__name__: kind for kind in (Opened, Shot, Alive, Ended, Failed)}
 
 
 def pack(message: Message) -> bytes:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from aiflow.common.errors import CameraError
-from aiflow.device.camera.base import Frame, Pace
+from aiflow.device.camera.base import Frame, Pace, Tally
 
 SIZE: Final = (640, 480)
 _BGR: Final = "RGB888"
@@ -21,11 +21,14 @@ _BGR: Final = "RGB888"
 class PiCamera:
     """It sets the pace; frames that are not due at `fps` are given back uncopied."""
 
+    data_s = 0.0  # nothing comes over a network
+
     def __init__(self, number: int, fps: float, size: tuple[int | None, int | None]) -> None:
         """Raises CameraError."""
         self._name = f"camera picamera2:{number}"
         self._pace = Pace(fps)
         self._index = 0
+        self.tally = Tally()
         library = _picamera2()
         there = len(library.global_camera_info())
         if number >= there:
@@ -51,6 +54,7 @@ class PiCamera:
                 raise CameraError(f"{self._name} delivers nothing: {error}") from error
             if image is not None:
                 break
+        self.tally.good()
         frame = Frame(image, captured_at, self._index)
         self._index += 1
         return frame

@@ -1,7 +1,7 @@
-"""What stands behind a camera's `uri`. Parses only; opens nothing.
+"""What stands behind a camera's `uri`. Opens nothing, but asks what kind of file a path is.
 
 synthetic:street?seed=7&fps=2&strength=normal&truth=FILE&pictures=FOLDER&frames=N
-0, 1, ... or /dev/videoN          a camera of this machine; also /dev/v4l/by-id/..., by-path/...
+0, 1, ... or /dev/videoN          a camera of this machine; any path to a character device
 picamera2:0                       a camera of a Raspberry Pi, by libcamera
 gst:nvarguscamerasrc ! ...        a GStreamer pipeline, as it is
 rtsp://... http://... https://... a network camera; its own ?query is left as it is
@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 from aiflow.common.errors import ConfigError
 
@@ -29,6 +30,8 @@ OPTIONS: Final[Mapping[Origin, frozenset[str]]] = {
     "url": frozenset(),
     "path": frozenset({"loop"}),
 }
+_PLAIN_PATH: Final = re.compile(r"\.{0,2}/[\w./ +-]+|[\w. +-]+|/dev/[\w./:+-]+")
+_ALL_OPTIONS: Final = frozenset().union(*OPTIONS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Source:
             if scheme[1].lower() not in SCHEMES:
                 known = ", ".join(sorted(SCHEMES))
                 raise ConfigError(f"{scheme[1]}:// is no camera; schemes are {known}")
+            _require_port(uri)
             return cls("url", uri)
         if uri.startswith("gst:"):
             pipeline = uri.removeprefix("gst:").strip()
@@ -61,11 +65,11 @@ class Source:
             origin, target = "picamera2", target.removeprefix("picamera2:")
             if not (target.isascii() and target.isdigit()):
                 raise ConfigError(f"picamera2:{target} is no camera; the first one is picamera2:0")
-        elif re.fullmatch(r"[0-9]+|/dev/video[0-9]+|/dev/v4l/by-[^/]+/[^/]+", target):
+        elif re.fullmatch(r"[0-9]+|/dev/.+", target) or _is_device(target):
             origin = "device"
         if not target:
             raise ConfigError("a camera's uri is empty")
-        return cls(origin, target, _options(origin, query))
+        return cls(origin, target, _options(origin, target, query))
 
     @property
     def live(self) -> bool:
@@ -88,14 +92,64 @@ class Source:
 
     @property
     def shown(self) -> str:
-        """For logs: user name and password of a URL are left out."""
-        return re.sub(r"^(\w[\w+.-]*://)[^/@?#]*@", r"\1", self.target)
+        """For logs, built from what holds no secret: scheme, host and port, or a plain path."""
+        match self.origin:
+            case "url":
+                return harmless_url(self.target)
+            case "gstreamer":
+                return "a GStreamer pipeline"
+            case "synthetic" | "picamera2":
+                return f"{self.origin}:{self.target}"
+        # A path that is none may be a mistyped URL, with a password anywhere in it.
+        return self.target if _PLAIN_PATH.fullmatch(self.target) else "what its uri names"
 
 
-def _options(origin: Origin, query: str) -> tuple[tuple[str, str], ...]:
+def harmless_url(url: str) -> str:
+    """Scheme, host and port of a URL; of one that may be mistyped, only the scheme.
+
+    In `rtsp://me:pa/ss@host/` the host by the rules is `me`, and the port half a password.
+    """
+    scheme = url.partition("://")[0]
+    authority, _, rest = re.sub(r"[/?#]", "/", url.partition("://")[2]).partition("/")
+    try:
+        parts = urlsplit(f"//{authority}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or "@" in rest or not re.fullmatch(r"[\w.:%-]+", host):
+        return f"{scheme}://"
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{bracketed}" + (f":{port}" if port is not None else "")
+
+
+def _require_port(url: str) -> None:
+    """Raises ConfigError, without the URL, where no number is behind the host's colon."""
+    try:
+        fit = urlsplit(url).port != 0
+    except ValueError:
+        fit = False
+    if not fit:
+        raise ConfigError(
+            "the URL's port is no number; in a user name or password write % / ? # @ : as %25 %2F "
+            "%3F %23 %40 %3A"
+        )
+
+
+def _is_device(target: str) -> bool:
+    """Whether a path leads to a character device, however it is spelt."""
+    try:
+        return Path(target).is_char_device()
+    except (OSError, ValueError):
+        return False
+
+
+def _options(origin: Origin, target: str, query: str) -> tuple[tuple[str, str], ...]:
     options = tuple(parse_qsl(query, keep_blank_values=True))
-    for name, _ in options:
+    for name, value in options:
         if name not in OPTIONS[origin]:
             known = ", ".join(sorted(OPTIONS[origin])) or "none"
-            raise ConfigError(f"camera option {name!r} is unknown here; known are {known}")
+            # What stands behind the ? of a mistyped URL may be secret.
+            harmless = name in _ALL_OPTIONS or (value and _PLAIN_PATH.fullmatch(target))
+            option = f"camera option {name!r}" if harmless else "an option of the camera"
+            raise ConfigError(f"{option} is unknown here; known are {known}")
     return options

@@ -22,7 +22,7 @@ from typing import Final, TextIO
 import cv2
 
 from aiflow.common.errors import CameraError, ConfigError
-from aiflow.device.camera.base import Frame, Pace
+from aiflow.device.camera.base import Frame, Pace, Tally
 from aiflow.device.camera.source import Source
 from aiflow.street.animation import Frame as StreetFrame
 from aiflow.street.animation import Street
@@ -36,6 +36,8 @@ MAX_PICTURES: Final = 500
 
 class SyntheticCamera:
     """A street that runs in real time; frames for which the reader is too slow are left out."""
+
+    data_s = 0.0  # nothing comes over a network
 
     def __init__(self, source: Source, fps: float, size: tuple[int, int] = SIZE) -> None:
         """Raises ConfigError for an unknown world or option, CameraError for the truth file."""
@@ -55,10 +57,12 @@ class SyntheticCamera:
         self._start_ms = time.time_ns() // 1_000_000
         self._start = time.monotonic()
         self._index = -1
+        self.tally = Tally()
 
     def read(self) -> Frame | None:
         if self._index == self._last >= 0:
             return None
+        self.tally.quiet_until = self._pace.due_at
         self._pace.wait()
         if self._last < 0:
             # Keep up with real time. A counted run shows every frame instead.
@@ -71,6 +75,7 @@ class SyntheticCamera:
             self._pictures.keep(timestamp_ms, jpeg.tobytes())
             if self._truth is not None:
                 _tell(self._truth, timestamp_ms, seen, len(jpeg))
+        self.tally.good()
         return Frame(seen.image, timestamp_ms / 1000, self._index)
 
     def interrupt(self) -> None:

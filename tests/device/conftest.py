@@ -17,6 +17,7 @@ from aiflow.common.encoder import Encoding
 from aiflow.common.errors import CameraError
 from aiflow.common.metrics import Counters
 from aiflow.device.camera import Camera, Frame, Image
+from aiflow.device.camera.base import Tally
 from aiflow.device.camera.child import serve
 from aiflow.device.camera.exchange import Order
 from aiflow.device.camera.feed import Feed
@@ -148,6 +149,8 @@ class FakeCamera:
         self.closed = 0
         self.missing = False
         self.immortal = False
+        self.tally = Tally()
+        self.data_s = 0.0
         """Not even SIGKILL ends a read of it."""
         self._script: list[Frame | CameraError | Killed | None] = []
         self._changed = threading.Condition()

@@ -204,6 +204,45 @@ def test_camera_that_hangs_is_opened_anew(
     assert caplog.text.count("it hangs, neither giving a frame nor failing") == 1
 
 
+def test_camera_that_delivers_is_opened_again_without_growing_pauses(
+    new_capture: NewCapture,
+    camera: FakeCamera,
+    heard: Heard,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[int] = []
+
+    def pause_s(number: int) -> float:
+        pauses.append(number)
+        return 0.001
+
+    monkeypatch.setattr(module, "_pause_s", pause_s)
+    new_capture()
+    for value in range(5):
+        camera.show(value)
+        camera.fail()
+    wait_until(lambda: len(pauses) >= 5, "not opened again")
+    assert pauses[:5] == [1] * 5
+    assert heard.values == [*range(5)]
+
+
+def test_bad_frames_are_counted_and_their_number_told_at_most_once_a_minute(
+    counters: Counters, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    bad = module.BadFrames("door", counters)
+    for second in range(150):
+        now[0] = float(second)
+        if second == 100:
+            bad.begin()  # a new process counts from 0
+        bad.take(second % 100)
+    assert counters.value("aiflow_camera_bad_frames_total") == 99 + 49
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"camera door: skipped {number} bad frames" for number in (1, 60, 59)]
+
+
 def test_process_that_cannot_be_ended_is_waited_for(
     new_capture: NewCapture,
     camera: FakeCamera,

@@ -17,6 +17,7 @@ from aiflow.common.mqtt import Outgoing, Reason
 from aiflow.common.symbols import Decoded
 from aiflow.common.wire import Context, Header, Kind, Local, Packet, Why, pack, pack_local
 from aiflow.edge.received import EmbeddingFrame, FrameKey, StreamKey
+from aiflow.edge.timers import Action, Timers
 
 BUNDLE_ID = "ab" * 32
 TAG = bytes.fromhex(BUNDLE_ID)[:2]
@@ -44,6 +45,14 @@ class Sent(Outgoing):
     @property
     def caption(self) -> Caption:
         return Caption.from_json(self.payload)
+
+
+def due(timers: Timers) -> list[Action]:
+    """Take out what is due by the timers' own clock."""
+    actions = []
+    while timers._heap and timers._heap[0][0] <= timers._clock():
+        actions.append(timers.wait())
+    return [action for action in actions if action is not None]
 
 
 @dataclass

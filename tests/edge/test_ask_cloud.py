@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.edge.conftest import cloud_reply
+from tests.edge.conftest import cloud_reply, due
 
 from aiflow.common.metrics import Counters
 from aiflow.common.wire import unpack_escalation
@@ -45,7 +45,7 @@ class Desk:
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
-        for action in self.timers.due():
+        for action in due(self.timers):
             action()
 
     def reply(self, request: Sent, error: str | None = None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.edge.conftest import Published
+from tests.edge.conftest import Published, due
 
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
@@ -44,7 +44,7 @@ class Desk:
 
     def ring(self, after_s: float = 0.0) -> None:
         self.clock.now += after_s
-        for action in self.timers.due():
+        for action in due(self.timers):
             action()
 
     @property

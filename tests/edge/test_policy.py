@@ -32,14 +32,14 @@ def decided(
 
 def test_a_confident_draft_is_the_answer() -> None:
     decision = decided(0.8, 1, LIMITS, CloudState())
-    assert decision.action is Action.ANSWER
+    assert decision.action is Action.KEEP
     assert decision.cause == "confident"
     assert decision.reason == "confidence 0.80 >= 0.80"
 
 
 def test_in_mode_split_the_cloud_is_never_asked() -> None:
     decision = decided(0.55, 1, LIMITS, CloudState(), cloud_allowed=False)
-    assert decision.action is Action.ANSWER
+    assert decision.action is Action.KEEP
     assert decision.cause == "split"
     assert decision.reason == "confidence 0.55 < 0.80, the device's mode is split"
 
@@ -64,7 +64,7 @@ def test_what_keeps_an_unsure_draft_at_the_edge(
     limits: AskLimits, payloads: int, cloud: CloudState, cause: str, words: str
 ) -> None:
     decision = decided(0.5, payloads, limits, cloud)
-    assert decision.action is Action.ANSWER
+    assert decision.action is Action.KEEP
     assert decision.cause == cause
     assert decision.reason == f"confidence 0.50 < 0.80, {words}"
 

@@ -4,6 +4,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from tests.edge.conftest import due
+
 from aiflow.common.metrics import Counters
 from aiflow.edge.timers import Timers
 
@@ -16,13 +18,13 @@ def test_what_is_due_comes_in_order(clock: Clock) -> None:
     timers.after(2.0, lambda: rung.append("late"))
     timers.after(1.0, lambda: rung.append("early"))
     timers.after(1.0, lambda: rung.append("as early, but second"))
-    assert timers.due() == []
+    assert due(timers) == []
     clock.now += 1.0
-    for action in timers.due():
+    for action in due(timers):
         action()
     assert rung == ["early", "as early, but second"]
     clock.now += 1.0
-    assert len(timers.due()) == 1
+    assert len(due(timers)) == 1
 
 
 def test_wait_sleeps_until_the_next() -> None:

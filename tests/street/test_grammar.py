@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aiflow.street import grammar, splits
 from aiflow.street.grammar.phrases import entries
-from aiflow.street.scene import Scene, Thing, facts_f1
+from aiflow.street.scene import Scene, Thing, facts_score
 from aiflow.street.world import street
 
 WORLD = street()
@@ -132,7 +132,7 @@ def test_what_has_no_place_states_nothing(text: str) -> None:
 def test_a_broken_caption_still_states_the_rest() -> None:
     whole = grammar.describe(EXAMPLE)
     cut = whole[: whole.index("dog")]
-    assert facts_f1(grammar.parse(cut), EXAMPLE.facts()) > 0.7
+    assert facts_score([(grammar.parse(cut), EXAMPLE.facts())]).f1 > 0.7
 
 
 @given(st.lists(st.sampled_from(grammar.phrases()), max_size=40))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from aiflow.common.errors import ConfigError
-from aiflow.street.scene import Scene, Thing, facts_f1, facts_score
+from aiflow.street.scene import Scene, Thing, facts_score
 
 BUS = Thing("bus", "red", "left", 2, "near", "right")
 DOG = Thing("dog", "white", "still", 1, "far", "left")
@@ -40,5 +40,5 @@ def test_scores_are_micro_averaged() -> None:
 
 
 def test_nothing_said_about_nothing_is_perfect() -> None:
-    assert facts_f1(frozenset(), frozenset()) == 1.0
-    assert facts_f1(frozenset(), frozenset({("time", "day")})) == 0.0
+    assert facts_score([(frozenset(), frozenset())]).f1 == 1.0
+    assert facts_score([(frozenset(), frozenset({("time", "day")}))]).f1 == 0.0

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.common.errors import ConfigError
+from aiflow.common.pictures import is_picture
 
 LEAST: Final = 8
 """Images without which nothing can be fitted."""
@@ -36,7 +37,7 @@ class OwnImages:
             files = [path for path in sorted(folder.iterdir()) if path.is_file()]
         except OSError as exc:
             raise ConfigError(f"--images {folder} cannot be read: {exc.strerror}") from exc
-        paths = [path for path in files if cv2.haveImageReader(str(path))]
+        paths = [path for path in files if is_picture(path) and cv2.haveImageReader(str(path))]
         if len(paths) < LEAST:
             raise ConfigError(
                 f"{folder} holds {len(paths)} images that can be read; at least {LEAST} are needed,"

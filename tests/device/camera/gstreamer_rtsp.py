@@ -1,6 +1,6 @@
 """GStreamer's RTSP server with a test picture, for the system's own Python; the port comes first.
 
-/usr/bin/python3 gstreamer_rtsp.py
+/usr/bin/python3 gstreamer_rtsp.py [FRAMES FROM KEY FRAME TO KEY FRAME]
 
 H.264 as network cameras send it, or JPEG where this GStreamer has no encoder for it. Exit status 3
 where something is missing.
@@ -12,9 +12,10 @@ import sys
 from typing import Any
 
 PICTURE = "videotestsrc is-live=true pattern=ball ! video/x-raw,width=160,height=120,framerate=25/1"
+PAY = "rtph264pay name=pay0 config-interval=-1"
 CODINGS = {
-    "x264enc": "x264enc tune=zerolatency key-int-max=25 ! rtph264pay name=pay0 config-interval=-1",
-    "openh264enc": "openh264enc gop-size=25 ! h264parse ! rtph264pay name=pay0 config-interval=-1",
+    "x264enc": "x264enc tune=zerolatency key-int-max={gop} ! {pay}",
+    "openh264enc": "openh264enc gop-size={gop} ! h264parse ! {pay}",
     "jpegenc": "jpegenc ! rtpjpegpay name=pay0",
 }
 
@@ -44,6 +45,7 @@ def main() -> None:
         sys.exit(3)
     server = rtsp.RTSPServer(address="127.0.0.1", service="0")
     factory = rtsp.RTSPMediaFactory(shared=True)
+    coding = coding.format(gop=sys.argv[1] if len(sys.argv) > 1 else 25, pay=PAY)
     factory.set_launch(f"( {PICTURE} ! videoconvert ! {coding} )")
     server.get_mount_points().add_factory("/camera", factory)
     server.attach(None)

@@ -16,6 +16,7 @@ import numpy as np
 
 from aiflow.common.errors import CameraError
 from aiflow.device.camera import Frame, child
+from aiflow.device.camera.base import Tally
 
 WAY = sys.argv.pop(1)
 
@@ -29,6 +30,8 @@ def hang() -> None:
 class Strange:
     def __init__(self) -> None:
         self._index = -1
+        self.tally = Tally()
+        self.data_s = 0.0
 
     def read(self) -> Frame | None:
         self._index += 1

@@ -1,9 +1,10 @@
 """Network cameras for tests, each a process of its own; the port is the first line of its output.
 
-    python streams.py rtsp|http plays|stalls|babbles
+    python streams.py rtsp|http plays|stalls|babbles|errs|drips|trickles
 
 plays: pictures with noise, 25 a second. stalls: after 25 of them the connection stays up, silent.
-babbles: after 25 of them random bytes come instead.
+babbles: after 25 of them random bytes come instead. errs: each 10th is damaged. drips: a picture
+each 2.5 s. trickles: each takes 2 s on its way.
 
 RTSP is the least of RFC 2326 that a client needs, with JPEG in RTP (RFC 2435) on the same
 connection; HTTP is motion JPEG as network cameras serve it.
@@ -31,25 +32,38 @@ MTU = 1200
 Send = Callable[[bytes], object]
 
 
-def jpegs() -> Iterator[bytes]:
+def jpegs(fps: float) -> Iterator[bytes]:
     """At their pace."""
     random = np.random.default_rng(7)
     due = time.monotonic()
     while True:
         image = random.integers(90, 160, (SIZE[1], SIZE[0], 3), np.uint8)
         yield cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes()
-        due += 1 / FPS
+        due += 1 / fps
         time.sleep(max(0.0, due - time.monotonic()))
 
 
 def show(behaviour: str, send: Send, wrapped: Callable[[int, bytes], Iterator[bytes]]) -> None:
-    for number, jpeg in enumerate(jpegs()):
-        if behaviour == "plays" or number < BEFORE:
+    for number, jpeg in enumerate(jpegs(0.4 if behaviour == "drips" else FPS)):
+        if behaviour == "trickles":
+            for packet in wrapped(number, jpeg):
+                for at in range(0, len(packet), len(packet) // 19):
+                    send(packet[at : at + len(packet) // 19])
+                    time.sleep(0.1)
+        elif behaviour == "errs" and number % 10 == 9:
+            for packet in wrapped(number, damaged(jpeg)):
+                send(packet)
+        elif behaviour in {"plays", "errs", "drips"} or number < BEFORE:
             for packet in wrapped(number, jpeg):
                 send(packet)
         elif behaviour == "babbles":
             send(os.urandom(4096))
         # else nothing more
+
+
+def damaged(jpeg: bytes) -> bytes:
+    """Cut short, in its scan."""
+    return jpeg[: jpeg.index(b"\xff\xda") + 20]
 
 
 def multipart(_number: int, jpeg: bytes) -> Iterator[bytes]:

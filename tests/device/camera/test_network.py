@@ -103,9 +103,13 @@ def serve(stack: ExitStack) -> Callable[[str, str], Server]:
 
 @pytest.fixture
 def gstreamer(stack: ExitStack) -> Server:
+    return gstreamer_server(stack)
+
+
+def gstreamer_server(stack: ExitStack, *options: str) -> Server:
     if not Path(SYSTEM_PYTHON).exists():
         pytest.skip(f"needs {SYSTEM_PYTHON}")
-    server = Server(SYSTEM_PYTHON, str(HERE / "gstreamer_rtsp.py"))
+    server = Server(SYSTEM_PYTHON, str(HERE / "gstreamer_rtsp.py"), *options)
     stack.callback(server.close)
     if not server.port:
         pytest.skip("needs GStreamer's RTSP server; scripts/setup --rtsp installs it")
@@ -115,12 +119,12 @@ def gstreamer(stack: ExitStack) -> Server:
 @pytest.fixture
 def watch(stack: ExitStack) -> Callable[..., Watched]:
     def begin(url: str, program: list[str] | None = None, limits: Limits = PATIENT) -> Watched:
-        order = Order(url, FPS)
+        order = Order(url, FPS, stall_s=limits.stall_s)
 
         def launch() -> CameraProcess:
             return CameraProcess(order) if program is None else CameraProcess(order, program)
 
-        watched = Watched(url, launch, limits)
+        watched = Watched("door", launch, limits)
         stack.callback(watched.capture.join, 30)
         stack.callback(watched.capture.close)
         return watched
@@ -170,7 +174,9 @@ def test_camera_that_is_not_there_yet(
         wait_until(lambda: camera.counters.value(reconnects) >= 2, "it is not tried again")
     assert camera.status == "offline"
     (line,) = [record.getMessage() for record in caplog.records]
-    assert "/a cannot be opened (it is opened again until it works)" in line
+    assert " cannot be opened (it is opened again until it works)" in line
+    assert "s3cret" not in line
+    assert "/a" not in line
     assert camera.statuses[0][0] == "offline"
 
 
@@ -188,6 +194,54 @@ def test_real_server_that_freezes_and_goes_on(
     before = len(camera.indices)
     wait_until(lambda: len(camera.indices) >= before + 10, "it is not opened again")
     assert camera.status == "online"
+
+
+def test_key_frame_is_waited_for_while_data_come(
+    stack: ExitStack, watch: Watch, wait_until: WaitUntil
+) -> None:
+    """A second viewer of a stream with a key frame each 12 s, which allows 1 s of silence."""
+    server = gstreamer_server(stack, "300")
+    first = watch(url("rtsp", server))
+    wait_until(lambda: len(first.indices) >= 5, "it is not played")
+    second = watch(url("rtsp", server), limits=Limits(stall_s=1.0))
+    began = time.monotonic()
+    wait_until(lambda: second.status == "online", "it gives up")
+    assert time.monotonic() - began < 14
+    assert [status for status, _ in second.statuses] == ["online"]
+    assert second.counters.snapshot() == {}
+
+
+def test_stream_of_less_than_a_frame_in_two_seconds(
+    serve: Serve, watch: Watch, wait_until: WaitUntil
+) -> None:
+    cameras = [watch(url(protocol, serve(protocol, "drips"))) for protocol in ("http", "rtsp")]
+    for camera in cameras:
+        wait_until(lambda: len(camera.indices) >= 3, "it is not played")  # noqa: B023
+        assert [status for status, _ in camera.statuses] == ["online"]
+        assert camera.counters.value("aiflow_camera_reconnects_total") == 0
+
+
+def test_picture_that_takes_its_time_is_waited_for(
+    serve: Serve, watch: Watch, wait_until: WaitUntil
+) -> None:
+    camera = watch(url("http", serve("http", "trickles")), limits=Limits(stall_s=1.0))
+    wait_until(lambda: len(camera.indices) >= 3, "it is not played")
+    assert [status for status, _ in camera.statuses] == ["online"]
+
+
+def test_bad_frames_are_skipped_and_counted(
+    serve: Serve, watch: Watch, wait_until: WaitUntil, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = "aiflow_camera_bad_frames_total"
+    http, rtsp = (watch(url(protocol, serve(protocol, "errs"))) for protocol in ("http", "rtsp"))
+    wait_until(lambda: http.counters.value(bad) >= 3, "they are not counted")
+    for camera in (http, rtsp):
+        seen = len(camera.indices)
+        wait_until(lambda: len(camera.indices) > seen + 15, "it does not go on")  # noqa: B023
+        assert [status for status, _ in camera.statuses] == ["online"]
+        assert camera.counters.value("aiflow_camera_reconnects_total") == 0
+    assert "Traceback" not in caplog.text
+    assert 1 <= caplog.text.count("bad frames") <= 2, "once a minute and camera"
 
 
 def test_camera_that_hangs_for_ever_costs_the_other_one_no_frame(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from aiflow.common.errors import ConfigError
@@ -74,5 +76,45 @@ def test_options() -> None:
 
 
 def test_password_of_a_url_is_not_shown() -> None:
-    assert Source.parse("rtsp://me:s3cret@cam:554/1").shown == "rtsp://cam:554/1"
-    assert Source.parse("rtsp://cam/1?to=a@b").shown == "rtsp://cam/1?to=a@b"
+    assert Source.parse("rtsp://me:s3cret@cam:554/1").shown == "rtsp://cam:554"
+    assert Source.parse("rtsp://cam/1?to=a@b").shown == "rtsp://"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://admin:s3@cret@host/",
+        "rtsp://admin:s3/cret@host/",
+        "rtsp://admin:s3#cret@host/",
+        "rtsp://admin:s3?cret@host/",
+        "rtsp://admin:33/s3cret@host/",
+        "rtsp://host:554/user=admin&password=s3cret",
+        "rtsp://host/live?pwd=s3cret",
+        "rtsp:/admin:s3cret@host/",
+        "rtsp//admin:s3cret@host/",
+        "rtsp:admin:s3cret@host",
+        "rstp://admin:s3cret@host/",
+        "admin:s3cret@host/stream",
+        "host/cgi?s3cret",
+        "host/cgi?user=admin&s3cret=1",
+        "gst:rtspsrc location=rtsp://host user-id=a user-pw=s3cret ! appsink",
+        "http://[s3cret/",
+        "http://host:s3cret/",
+    ],
+)
+def test_nothing_secret_is_shown(uri: str) -> None:
+    try:
+        shown = Source.parse(uri).shown
+    except ConfigError as error:
+        shown = str(error)
+    for secret in ("s3", "cret", "admin"):
+        assert secret not in shown
+
+
+def test_what_a_path_is_decides_and_not_its_name(tmp_path: Path) -> None:
+    camera = tmp_path / "front"
+    camera.symlink_to("/dev/null")
+    assert Source.parse(str(camera)).origin == "device"
+    assert Source.parse("/dev/frontcam").origin == "device", "which is not plugged in now"
+    (tmp_path / "video0").write_bytes(b"")
+    assert Source.parse(str(tmp_path / "video0")).origin == "path"
