@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiflow.common.codec import Tables, code_bits, compress, decompress
-from aiflow.common.mqtt import publish_size
+from aiflow.common.mqtt import PUBACK_BYTES, publish_size
 from aiflow.common.topics import Topics
-from aiflow.common.wire import Context, Kind, Packet, pack, pack_receipt
+from aiflow.common.wire import Context, Kind, Packet, kind_of, pack, pack_receipt
 from aiflow.device.compress import Compressor
 from aiflow.device.config import FallbackConfig, SendingConfig
 from aiflow.device.edge_health import EdgeHealth, Limits
 from aiflow.device.outbox import Entry, Record
-from aiflow.edge.ask_device import PUBACK_BYTES
 from aiflow.edge.config import EdgeConfig
 from aiflow.edge.custody import RECEIPT_FRAMES
 
@@ -68,7 +67,7 @@ class Sent:
 
     @property
     def is_delta(self) -> bool:
-        return self.payload[0] & 0x0F == Kind.DELTA
+        return kind_of(self.payload) == Kind.DELTA
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,13 +46,18 @@ def first_byte(kind: int) -> bytes:
     return bytes([VERSION << 4 | kind])
 
 
+def kind_of(payload: bytes) -> int:
+    """The number of the kind in the first byte of a message that is not empty; nothing checked."""
+    return payload[0] & 0x0F
+
+
 def check_version(payload: bytes) -> int:
     """Return the kind in the first byte; UnknownVersion, or PayloadTruncated if there is none."""
     if not payload:
         raise PayloadTruncated("an empty message")
     if payload[0] >> 4 != VERSION:
         raise UnknownVersion(f"wire version {payload[0] >> 4}; this end speaks {VERSION}")
-    return payload[0] & 0x0F
+    return kind_of(payload)
 
 
 class Reader:
@@ -70,7 +75,7 @@ class Reader:
         if len(payload) > max_bytes:
             raise PayloadMalformed(f"{what} of {len(payload)} bytes; at most {max_bytes}")
         if check_version(payload) != kind:
-            raise PayloadMalformed(f"kind {payload[0] & 0x0F} is no {what}")
+            raise PayloadMalformed(f"kind {kind_of(payload)} is no {what}")
         return cls(payload, 1)
 
     def at_end(self) -> bool:

@@ -46,9 +46,18 @@ from aiflow.common.mqtt_client import (
     new_client,
     no_answer,
 )
-from aiflow.common.mqtt_link import RESERVE, Link, OnAccepted, Outgoing, Reason, publish_size
+from aiflow.common.mqtt_link import (
+    PUBACK_BYTES,
+    RESERVE,
+    Link,
+    OnAccepted,
+    Outgoing,
+    Reason,
+    publish_size,
+)
 
 __all__ = [
+    "PUBACK_BYTES",
     "Handler",
     "OnAccepted",
     "Outgoing",

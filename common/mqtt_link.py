@@ -24,6 +24,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 DEFAULT_RECEIVE_MAXIMUM: Final = 65_535
 MAX_ALIASES: Final = 64
 """Most topic aliases used on one connection, whatever the broker allows."""
+PUBACK_BYTES: Final = 4
+"""Without a reason other than success (MQTT 5, 3.4)."""
 RESERVE: Final = 64
 """Room beyond `max_queued` that is kept for announcements of state."""
 
@@ -88,7 +90,7 @@ def publish_size(
     """Bytes of one MQTT 5 PUBLISH packet (section 3.3), TCP and TLS not counted.
 
     `topic_bytes` is what is written on the wire: 0 where an alias stands for the topic. The
-    broker's PUBACK for QoS 1 is 4 bytes more, in the other direction.
+    broker's PUBACK for QoS 1 is `PUBACK_BYTES` more, in the other direction.
     """
     properties = 3 * alias + 5 * expiry
     properties += 0 if response_topic_bytes is None else 3 + response_topic_bytes

@@ -34,7 +34,15 @@ from aiflow.common.errors import (
     WrongChecksum,
     WrongMac,
 )
-from aiflow.common.fields import Reader, check_version, first_byte, name_bytes, utf8, varint
+from aiflow.common.fields import (
+    Reader,
+    check_version,
+    first_byte,
+    kind_of,
+    name_bytes,
+    utf8,
+    varint,
+)
 
 MAX_PAYLOAD_BYTES: Final = 4096
 MAX_IMAGE_BYTES: Final = 262_144
@@ -288,7 +296,7 @@ def _delta_header(packet: Packet, reference: Header) -> bytes:
 
 def _check_start(payload: bytes, trailer_bytes: int) -> int:
     """The number of the kind, having checked length and version."""
-    most = _most_bytes(payload[0] & 0x0F if payload else Kind.KEY)
+    most = _most_bytes(kind_of(payload) if payload else Kind.KEY)
     if len(payload) > most:
         raise PayloadMalformed(f"payload of {len(payload)} bytes; at most {most}")
     kind_number = check_version(payload)

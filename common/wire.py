@@ -26,7 +26,7 @@ from aiflow.common.control import (
     unpack_receipt,
     unpack_refine_order,
 )
-from aiflow.common.fields import MAX_NAME_BYTES, VERSION
+from aiflow.common.fields import MAX_NAME_BYTES, VERSION, kind_of
 from aiflow.common.payload import (
     CRC_BYTES,
     MAC_BYTES,
@@ -74,6 +74,7 @@ __all__ = [
     "Receipt",
     "RefineOrder",
     "Why",
+    "kind_of",
     "pack",
     "pack_escalation",
     "pack_local",

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import OnAccepted, Outgoing, Session, publish_size
+from aiflow.common.mqtt import PUBACK_BYTES, OnAccepted, Outgoing, Session, publish_size
 from aiflow.common.topics import Topics
-from aiflow.common.wire import Kind
-
-PUBACK_BYTES: Final = 4
-"""Without a reason other than success (MQTT 5, 3.4)."""
+from aiflow.common.wire import Kind, kind_of
 
 
 class CameraTopics:
@@ -57,7 +52,7 @@ class CameraTopics:
         sake of the answer; else with QoS 0. Counted are the PUBLISH, its topic replaced by the
         alias, and the PUBACK. A picture has a topic of its own, for brokers to bar.
         """
-        kind = Kind(payload[0] & 0x0F)
+        kind = Kind(kind_of(payload))
         if kind is Kind.IMAGE:
             self._require_images()
         qos = 1 if ask_broker or on_accepted is not None else 0

@@ -29,7 +29,7 @@ from aiflow.common.messages import CloudReply
 from aiflow.common.metrics import Counters, Faults
 from aiflow.common.mqtt import Outgoing, Publish, Reason
 from aiflow.common.symbols import key_payload
-from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, Kind, pack_escalation
+from aiflow.common.wire import MAX_DRAFT_TOKENS, Escalation, Kind, kind_of, pack_escalation
 from aiflow.edge.policy import CloudState
 from aiflow.edge.publisher import CaptionContent, EdgeSeconds
 from aiflow.edge.received import EmbeddingFrame
@@ -241,6 +241,6 @@ def _standing_alone(frame: EmbeddingFrame) -> tuple[bytes, ...]:
     They are the original ones; only in the place of a delta is the key payload of the frame.
     """
     first, *refinements = frame.payloads
-    if first[0] & 0x0F == Kind.DELTA:
+    if kind_of(first) == Kind.DELTA:
         first = key_payload(frame.header, frame.decoded.own, frame.coding.tables, frame.context)
     return (first, *refinements)

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiflow.common.mean import Mean
 from aiflow.common.metrics import Counters
-from aiflow.common.mqtt import Outgoing, Publish, publish_size
+from aiflow.common.mqtt import PUBACK_BYTES, Outgoing, Publish, publish_size
 from aiflow.common.topics import Topics
 from aiflow.common.wire import KeyFrameOrder, RefineOrder, pack_refine_order
 from aiflow.edge.policy import DeviceState
@@ -22,7 +22,6 @@ from aiflow.edge.received import EmbeddingFrame, FrameKey, StreamKey
 EXPIRY_S: Final = 10
 MAX_ASKED: Final = 256
 """Most frames remembered as asked for."""
-PUBACK_BYTES: Final = 4
 
 
 class DeviceRequests:

@@ -105,7 +105,7 @@ class Authority:
         self._save(self._register.model_copy(update={"issued": (*self.entries, entry)}))
         return folder
 
-    def set_up_broker(self, facts: BrokerFacts, days: int) -> Path:
+    def set_up_broker(self, facts: BrokerFacts, days: int, version: broker_files.Version) -> Path:
         """Make the broker's key, certificate and configuration; returns their folder."""
         folder = self.broker_folder
         issued = self._signer.server(facts.hosts, days)
@@ -113,7 +113,10 @@ class Authority:
             broker_files.AUTHORITY: (private_files.read(self.folder / CERTIFICATE), PUBLIC),
             broker_files.CERTIFICATE: (issued.certificate, PUBLIC),
             broker_files.KEY: (issued.key, SECRET),
-            broker_files.CONFIGURATION: (broker_files.configuration(facts).encode(), PUBLIC),
+            broker_files.CONFIGURATION: (
+                broker_files.configuration(facts, version).encode(),
+                PUBLIC,
+            ),
         }
         private_files.new_folder(folder, files)
         self._save(self._register.model_copy(update={"broker": facts}))
@@ -235,4 +238,8 @@ def opened(folder: Path) -> Iterator[Authority]:
             raise ConfigError(
                 f"{folder / REGISTER} is damaged: {error.errors()[0]['msg']}"
             ) from error
-        yield Authority(folder, register, signer)
+        found = Authority(folder, register, signer)
+        own = found.broker_folder / broker_files.OWN_ACCESS
+        if own.exists():
+            broker_files.check_rules(private_files.read(own).decode(errors="replace"), str(own))
+        yield found

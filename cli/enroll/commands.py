@@ -66,6 +66,13 @@ def enroll_broker(
     state: Annotated[
         Path, typer.Option(metavar="DIR", help="Where Mosquitto keeps what it remembers.")
     ] = Path("/var/lib/mosquitto"),
+    mosquitto: Annotated[
+        Literal["2.0", "2.1"],
+        typer.Option(
+            help="Its version: 2.1 and later have the rules in a plugin. The form for 2.0 does "
+            "for both, with a warning in the log."
+        ),
+    ] = "2.0",
     days: DaysOption = 3650,
     folder: DirOption = FOLDER,
 ) -> None:
@@ -76,7 +83,9 @@ def enroll_broker(
     """
     from aiflow.cli.enroll import run as enroll
 
-    enroll.broker(folder, hosts=host or [], port=port, at=at, state=state, days=days)
+    enroll.broker(
+        folder, hosts=host or [], port=port, at=at, state=state, days=days, version=mosquitto
+    )
 
 
 @enroll_app.command("device")

@@ -27,6 +27,10 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 RELOAD: Final = "sudo systemctl reload mosquitto"
+TEST: Final = (
+    f"sudo mosquitto --test-config -c /etc/mosquitto/{broker_files.CONFIGURATION}"
+    "   # of Mosquitto 2.1 and later, which a wrong rule stops"
+)
 RESTART: Final = "sudo systemctl restart mosquitto"
 _CONFIGURED_BY: Final = {"viewer": "watch", "operator": "watch"}
 """Whose TOML file it is, where that is not called as the role."""
@@ -42,7 +46,14 @@ def init(folder: Path, *, prefix: str, days: int) -> None:
 
 
 def broker(
-    folder: Path, *, hosts: Sequence[str], port: int, at: Path, state: Path, days: int
+    folder: Path,
+    *,
+    hosts: Sequence[str],
+    port: int,
+    at: Path,
+    state: Path,
+    days: int,
+    version: broker_files.Version,
 ) -> None:
     """Make the broker's certificate and its Mosquitto configuration."""
     for path in (at, state):
@@ -51,7 +62,7 @@ def broker(
     names = tuple(dict.fromkeys(check_host(host) for host in (hosts or _own_hosts())))
     facts = BrokerFacts(hosts=names, port=port, at=str(at).rstrip("/"), state=str(state))
     with authority.opened(folder) as work:
-        made = work.set_up_broker(facts, days)
+        made = work.set_up_broker(facts, days, version)
     _say("wrote", f"{made}/: certificate for {', '.join(names)}; configuration; rules")
     _say("next", f"copy {made.name}/ to the broker's machine as {facts.at}, and there:")
     _say("", f"sudo chown -R mosquitto: {facts.at}")
@@ -153,6 +164,7 @@ def _target(role: Role) -> str:
 def _tell_broker(folder: Path, *, resized: bool) -> None:
     names = f"{broker_files.ACCESS} and {broker_files.REVOKED}"
     _say("rewrote", f"{folder / 'broker'}/: {names}; copy both to the broker, and there:")
+    _say("", TEST)
     _say("", RELOAD)
     if resized:
         name = broker_files.CONFIGURATION

@@ -8,7 +8,17 @@ import pytest
 from aiflow.common.bundle import Bundle
 from aiflow.common.codec import Symbols
 from aiflow.common.symbols import Decoded, decode
-from aiflow.common.wire import Context, Header, Kind, Local, Packet, Why, pack_local, unpack
+from aiflow.common.wire import (
+    Context,
+    Header,
+    Kind,
+    Local,
+    Packet,
+    Why,
+    kind_of,
+    pack_local,
+    unpack,
+)
 from aiflow.device import compress as module
 from aiflow.device.compress import MAX_FRAMES, Compressor
 from aiflow.device.outbox import Entry, Record
@@ -43,7 +53,7 @@ class Desk:
 
     def first(self, entry: Entry, now: float = 0.0) -> bytes:
         payload, is_delta = self.compressor.first(entry, now)
-        assert is_delta is (payload[0] & 0x0F == Kind.DELTA)
+        assert is_delta is (kind_of(payload) == Kind.DELTA)
         return payload
 
     def send(self, sequence: int, symbols: Symbols, now: float = 0.0, layers: int = 2) -> Packet:

@@ -9,7 +9,7 @@ from tests.system.conftest import START_S, wait_until
 from tests.system.test_custody import settle
 
 from aiflow.common.messages import Caption
-from aiflow.common.wire import Kind
+from aiflow.common.wire import Kind, kind_of
 
 if TYPE_CHECKING:
     from tests.system.conftest import System
@@ -114,7 +114,7 @@ def test_in_mode_image_the_edge_captions_pictures(system: System) -> None:
     assert (first.tier, first.mode) == ("edge", "image")
     assert first.bytes.embedding > 5_000
     pictures = system.recorder.messages("aiflow/demo/street/image")
-    assert all(payload[0] & 0x0F == Kind.IMAGE for payload in pictures)
+    assert all(kind_of(payload) == Kind.IMAGE for payload in pictures)
     assert all(len(one) < 1000 for one in system.recorder.messages("aiflow/cloud/demo/request"))
     assert not system.recorder.messages("aiflow/demo/street/embedding")
 

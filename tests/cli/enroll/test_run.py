@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -272,6 +273,39 @@ def test_rules_of_the_owner_are_kept(enroll: Enroll, folder: Path) -> None:
     (folder / "broker" / "acl.own").write_text("user me\ntopic read #\n")
     enroll("device", "porch")
     assert (folder / "broker" / "acl").read_text().endswith("user me\ntopic read #\n")
+
+
+@pytest.mark.parametrize(
+    "line", ["topics read #", "topic raed a/b", "topic read", "user", "allow all", "pattern deny"]
+)
+def test_a_rule_that_would_stop_the_broker_is_refused(
+    enroll: Enroll, refused: Refused, folder: Path, line: str
+) -> None:
+    enroll("init")
+    enroll("broker", "--host", "localhost")
+    own = folder / "broker" / "acl.own"
+    own.write_text(f"# mine\nuser me\n{line}\n")
+    before = _read(folder, "acl")
+    assert f"line 3 of {own} is no rule" in refused("device", "yard")
+    assert _read(folder, "acl") == before
+    own.write_text("# mine\n\nuser me\ntopic a\ntopic write a b\npattern read %u/#\n")
+    enroll("device", "yard")
+    assert "topic write a b" in _read(folder, "acl")
+
+
+def test_there_is_a_configuration_for_each_mosquitto(enroll: Enroll, folder: Path) -> None:
+    enroll("init")
+    enroll("broker", "--host", "localhost", "--mosquitto", "2.0")
+    old = _read(folder, "mosquitto.conf")
+    shutil.rmtree(folder / "broker")
+    enroll("broker", "--host", "localhost", "--mosquitto", "2.1")
+    new = _read(folder, "mosquitto.conf")
+    option = "acl_file /etc/mosquitto/aiflow/acl"
+    assert f"\n{option}\n" in old
+    plugin = f"global_plugin mosquitto_acl_file.so\nplugin_opt_{option}"
+    assert new == old.replace(option, plugin)
+    said = enroll("device", "yard")
+    assert said.index("mosquitto --test-config") < said.index("reload mosquitto")
 
 
 @pytest.mark.parametrize("name, least", [("security.md", 10), ("boards.md", 4)])
