@@ -42,6 +42,8 @@ class EncoderFacts(_Part):
     layers: tuple[int, ...]
     macs: int = Field(ge=0)
     parameters: int = Field(ge=0)
+    gate_symbols: int = Field(default=1, ge=1)
+    """So many symbols must differ for a frame to be new: more than a sensor's noise changes."""
 
 
 class Calibration(_Part):

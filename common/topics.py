@@ -2,9 +2,7 @@
 
     <prefix>/<device>/available                      online / offline (will)
     <prefix>/<device>/stats
-    <prefix>/<device>/<camera>/<leaf>                leaf: status, descriptor, embedding, image,
-                                                     snapshot, refine, receipt, caption,
-                                                     event, enabled/set, enabled/state
+    <prefix>/<device>/<camera>/<leaf>                leaf: those of `CAMERA_TOPICS`
     <prefix>/edge/<node>/available|stats|reply
     <prefix>/cloud/<pool>/request
     $share/<pool>/<prefix>/cloud/<pool>/request      the same, taken by one worker each
@@ -15,7 +13,8 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 from aiflow.common.errors import ConfigError
 from aiflow.common.fields import MAX_NAME_BYTES
@@ -23,21 +22,35 @@ from aiflow.common.fields import MAX_NAME_BYTES
 NameKind = Literal["device", "camera", "node", "pool", "prefix"]
 
 RESERVED_DEVICES: Final = frozenset({"edge", "cloud"})
-CAMERA_LEAVES: Final = frozenset(
-    {
-        "status",
-        "descriptor",
-        "embedding",
-        "image",
-        "snapshot",
-        "refine",
-        "receipt",
-        "caption",
-        "event",
-        "enabled/set",
-        "enabled/state",
-    }
-)
+
+
+class CameraTopic(NamedTuple):
+    """Whose a topic of cameras is: roles that `aiflow enroll` knows."""
+
+    writers: frozenset[str]
+    readers: frozenset[str]
+
+    @classmethod
+    def of(cls, writers: str, readers: str) -> CameraTopic:
+        return cls(frozenset(writers.split()), frozenset(readers.split()))
+
+
+CAMERA_TOPICS: Final[Mapping[str, CameraTopic]] = {
+    "status": CameraTopic.of("device", "edge viewer"),
+    "descriptor": CameraTopic.of("device", "edge viewer"),
+    "embedding": CameraTopic.of("device", "edge"),
+    "image": CameraTopic.of("pictures", "edge"),
+    "snapshot": CameraTopic.of("pictures", "operator"),
+    "receipt": CameraTopic.of("edge", "device"),
+    "refine": CameraTopic.of("edge", "device"),
+    # A device writes captions, too, where it has no edge node.
+    "caption": CameraTopic.of("device edge", "viewer"),
+    "event": CameraTopic.of("device edge", "edge viewer"),
+    "enabled/set": CameraTopic.of("operator", "device"),
+    "enabled/state": CameraTopic.of("device", "edge viewer"),
+}
+"""By leaf. `pictures` is a device that may send some; an operator reads what viewers do, too."""
+CAMERA_LEAVES: Final = frozenset(CAMERA_TOPICS)
 
 
 def check_name(kind: NameKind, name: str) -> str:

@@ -100,7 +100,7 @@ class Assembly:
         budget = Budget(
             camera.budget_bytes_s,
             layers=self._layers,
-            symbols=config.gate.symbols,
+            symbols=_least_symbols(config, self._bundle),
             now=time.monotonic(),
         )
         coding = Coding(
@@ -205,6 +205,12 @@ def _limits(camera: CameraConfig) -> Limits:
         frozen_s=camera.frozen_s if watched else math.inf,
         reopen_frozen=camera.reopen_frozen,
     )
+
+
+def _least_symbols(config: DeviceConfig, bundle: Bundle) -> int:
+    """How many symbols must have changed: what the owner says, or the bundle."""
+    said = config.gate.symbols
+    return bundle.manifest.encoder.gate_symbols if said is None else said
 
 
 def _layers(wanted: int | None, bundle: Bundle) -> int:

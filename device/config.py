@@ -86,8 +86,9 @@ class GateConfig(Section):
     pixel_peak: Annotated[float, Field(ge=0, le=255)] = Field(
         default=12.0, description="or the greatest change of one of its pixels, in grey levels"
     )
-    symbols: Annotated[int, Field(ge=0, le=4096)] = Field(
-        default=1, description="and how many symbols of the embedding must have changed"
+    symbols: Annotated[int, Field(ge=0, le=4096)] | None = Field(
+        default=None,
+        description="and how many symbols must have changed; unset, as the bundle says",
     )
     max_interval_s: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="a still scene is sent again after so many seconds"

@@ -10,6 +10,8 @@ not switch the captions' maker with every frame.
 
 A frame is sent with QoS 1 at most every `ASK_EVERY_S`: that is six bytes for knowing within a
 second that nobody answers, where TCP alone would go on hoping for minutes.
+
+One file, longer than most, as it answers one question from all that bears on it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ next `put`, so that both cost one commit; should that not come about, a frame th
 sent again, and the edge knows it. Bounded by entries and bytes: the oldest frames go first,
 counted.
 
-Any thread may call; calls take turns. One process at a time, guarded by a lock file.
+Any thread may call; calls take turns. One process at a time, guarded by a lock file. A third of
+this file is SQL.
 """
 
 from __future__ import annotations

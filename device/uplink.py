@@ -12,6 +12,8 @@ nothing here: custody ends with a receipt, whatever was acknowledged.
 
 Frames of an earlier session go first, and those of the next one when the last receipt has come:
 an edge node reads payloads by the latest descriptor.
+
+One file, longer than most: all of it is one state under one lock, and three threads meet here.
 """
 
 from __future__ import annotations

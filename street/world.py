@@ -136,53 +136,6 @@ class World:
         )
         return math.log2(len(self.kinds)) + sum(attributes) / len(self.kinds)
 
-    def log2_probability(self, scene: Scene) -> float:
-        """log2 of the probability that `sample` draws this scene; -inf when it never does."""
-        number = len(scene.things)
-        if number >= len(self.numbers):
-            return -math.inf
-        bits = _log2(self.numbers[number]) - math.log2(math.comb(len(self.cells()), number))
-        bits += _log2(dict(self.times).get(scene.time, 0.0))
-        bits += _log2(dict(self.weathers).get(scene.weather, 0.0))
-        bits += _log2(dict(self.settings).get(scene.setting, 0.0))
-        return bits + sum(self._log2_thing(thing) for thing in scene.things)
-
-    def _log2_thing(self, thing: Thing) -> float:
-        if (thing.distance, thing.column) not in self.cells():
-            return -math.inf
-        for kind in self.kinds:
-            colours = self.colours_of(kind.name)
-            if kind.name == thing.kind and thing.colour in colours:
-                if not 1 <= thing.count <= len(kind.counts):
-                    return -math.inf
-                motion = kind.motions[MOTIONS.index(thing.motion)]
-                bits = _log2(motion) + _log2(kind.counts[thing.count - 1])
-                return bits - math.log2(len(self.kinds) * len(colours))
-        return -math.inf
-
-    def enumerate(self) -> Iterator[Scene]:
-        """Every scene with positive probability; for small worlds only."""
-        options = {cell: tuple(self._things(cell)) for cell in self.cells()}
-        heads = [
-            [name for name, p in table if p > 0]
-            for table in (self.times, self.weathers, self.settings)
-        ]
-        for time, weather, setting in itertools.product(*heads):
-            for number, p in enumerate(self.numbers):
-                if p > 0:
-                    for cells in itertools.combinations(self.cells(), number):
-                        for things in itertools.product(*(options[c] for c in cells)):
-                            yield Scene(time, weather, setting, things)
-
-    def _things(self, cell: Cell) -> Iterator[Thing]:
-        for kind in self.kinds:
-            motions = [m for m, p in zip(MOTIONS, kind.motions, strict=True) if p > 0]
-            counts = [n for n, p in enumerate(kind.counts, start=1) if p > 0]
-            for colour, motion, count in itertools.product(
-                self.colours_of(kind.name), motions, counts
-            ):
-                yield Thing(kind.name, colour, motion, count, *cell)
-
 
 def street() -> World:
     """The built-in street."""
@@ -237,7 +190,3 @@ def _choose(rng: np.random.Generator, probabilities: Sequence[float]) -> int:
 
 def _entropy(probabilities: Iterator[float] | Sequence[float]) -> float:
     return -sum(p * math.log2(p) for p in probabilities if p > 0)
-
-
-def _log2(probability: float) -> float:
-    return math.log2(probability) if probability > 0 else -math.inf

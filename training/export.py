@@ -108,6 +108,7 @@ def quantize_photo_encoder(
     quantize(model, Range(1 / spread, centre), samples)
     _take_pictures(model, (side, side))
     onnx.save(model, str(path))
+    _store_half(path, at_least=1 << 14)  # what is left as float, but for the scales
 
 
 def _folded(form: OnnxForm, image: torch.Tensor) -> torch.Tensor:
@@ -223,14 +224,14 @@ def export_graph(
         )
 
 
-def _store_half(path: Path) -> None:
+def _store_half(path: Path, at_least: int = 256) -> None:
     """Store large float32 weights as float16 behind a Cast, which the runtime folds at load."""
     model = onnx.load(str(path))
     graph = model.graph
     kept, casts = [], []
     for tensor in graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.size < 256:
+        if array.dtype != np.float32 or array.size < at_least:
             kept.append(tensor)
             continue
         half = numpy_helper.from_array(array.astype(np.float16), f"{tensor.name}.half")

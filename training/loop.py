@@ -17,6 +17,7 @@ from aiflow.training.progress import Bar
 CHECKPOINT_EVERY: Final = 150
 LOG_EVERY: Final = 50
 WARM_UP: Final = 150
+"""Steps, or a quarter of them all."""
 FLOOR: Final = 0.05
 """Share of the learning rate that is left at the end."""
 
@@ -70,7 +71,8 @@ def train(
 def schedule(step: int, steps: int) -> float:
     """Linear warm-up, then half a cosine down to `FLOOR`."""
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-    return min(1.0, (step + 1) / WARM_UP) * (FLOOR + (1 - FLOOR) * cosine)
+    warm_up = max(1, min(WARM_UP, steps // 4))
+    return min(1.0, (step + 1) / warm_up) * (FLOOR + (1 - FLOOR) * cosine)
 
 
 def _resume(

@@ -20,6 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from aiflow.common.bundle import FORMAT, Bundle, Calibration, DecoderFacts, EncoderFacts, Manifest
+from aiflow.common.encoder import Encoder
+from aiflow.common.runtime import OnnxModel
+from aiflow.street.sensor import expose, sample_condition
 from aiflow.training import efficientnet, photo_data, photo_train
 from aiflow.training.cider import CiderD
 from aiflow.training.decoder import Decoder, DecoderShape
@@ -39,6 +42,7 @@ log = logging.getLogger(__name__)
 BATCH: Final = 32
 CALIBRATION_PHOTOS: Final = 256
 STREAM_PHOTOS: Final = 1200
+NOISE_PHOTOS: Final = 300
 LICENSE: Final = (
     "Weights for research, not for commerce: they were learned from Flickr8k's photos, whose terms "
     "say so. The trunk began as EfficientNet-Lite0 (Apache-2.0)."
@@ -164,7 +168,7 @@ class PhotoRun(Stages):
 
     def taught(self) -> None:
         """Write down what the cloud's decoder says of every variant."""
-        decoder = self._decoder("cloud", "reward.pt")
+        decoder = self._trained("cloud")
         rows = []
         for symbols in self._symbols():
             said = photo_train.greedy(decoder, symbols, self.shape.tokens)
@@ -260,7 +264,8 @@ class PhotoRun(Stages):
         return encoder
 
     def _trained(self, tier: str) -> Decoder:
-        decoder = self._decoder(tier, "reward.pt" if tier == "cloud" else f"follow-{tier}.pt")
+        last = "reward.pt" if self.recipe.reward_steps else "joint.pt"
+        decoder = self._decoder(tier, last if tier == "cloud" else f"follow-{tier}.pt")
         decoder.eval()
         return decoder
 
@@ -312,6 +317,7 @@ class PhotoRun(Stages):
                 levels=(shape.levels,) * shape.dims,
                 layers=shape.layers,
                 macs=macs(encoder, shape.width, shape.height),
+                gate_symbols=1 + self._changed_by_noise(),
                 parameters=parameters(encoder) - parameters(encoder.trunk.classifier),
             ),
             decoders={
@@ -332,6 +338,19 @@ class PhotoRun(Stages):
             },
             figures={},
         )
+
+    def _changed_by_noise(self) -> int:
+        """Symbols that differ between two frames of a still scene, but for one pair in 100."""
+        size, levels = (efficientnet.SIDE,) * 2, (self.shape.levels,) * self.shape.dims
+        encoder = Encoder(OnnxModel(self.bundle / "encoder.onnx"), size, levels)
+        rng = np.random.default_rng(self.recipe.seed)
+        changed = []
+        for photo in self.photos["dev"][:NOISE_PHOTOS]:
+            image, condition = photo_data.read(photo, efficientnet.SIDE), sample_condition(rng)
+            frames = [expose(image, rng, "normal", condition) for _ in range(2)]
+            one, other = (encoder.encode(frame).symbols for frame in frames)
+            changed.append(int((one != other).sum()))
+        return int(np.percentile(changed, 99))
 
     def _decoder_facts(self, tier: str, recipe: PhotoDecoderRecipe) -> DecoderFacts:
         return DecoderFacts(
@@ -356,7 +375,7 @@ def make(recipe: PhotoRecipe, out: Path, data: Path, texts: list[Path]) -> Path:
         *((f"text-{tier}", partial(run.text, tier)) for tier in recipe.decoders),
         ("joint", run.joint),
         ("symbols", run.symbols),
-        ("reward", run.reward),
+        *([("reward", run.reward)] if recipe.reward_steps else []),
         ("taught", run.taught),
         *((f"follow-{tier}", partial(run.follow, tier)) for tier in followers),
         ("export", run.export),

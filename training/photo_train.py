@@ -187,7 +187,7 @@ def train_reward(
         real = said != 0
         return -(advantage[:, None] * chances * real).sum() / real.sum()
 
-    parts = [loop.Part(list(decoder.parameters()), 4e-5)]
+    parts = [loop.Part(list(decoder.parameters()), 1e-5)]
     loop.train(to, steps, 3, {"decoder": decoder}, parts, loss_of)
 
 

@@ -120,7 +120,8 @@ class PhotoRecipe(_Whole):
     at_least: tuple[int, int]
     """How often photos' captions, or texts, must have a word for it to be known."""
     joint: JointRecipe
-    reward_steps: int = Field(ge=1)
+    reward_steps: int = Field(ge=0)
+    """Of the stage `reward`; 0 leaves it out."""
     decoders: dict[str, PhotoDecoderRecipe]
 
 

@@ -80,16 +80,18 @@ def main() -> None:
     except AiflowError as error:
         facts = {"error": str(error)}
     except Exception as error:  # noqa: BLE001 - the outermost call of this process
-        facts = {"error": f"{type(error).__name__}: {error}"}
+        # What an exception says of a camera may hold its URL.
+        text = "" if work is _camera else f": {error}"
+        facts = {"error": f"{type(error).__name__}{text}"}
     json.dump({"took_s": time.monotonic() - began, **facts}, answer)
     answer.flush()
     os._exit(0)  # a thread may hang in a driver
 
 
-def _camera(uri: str, fps: float, width: int | None, height: int | None) -> Facts:
+def _camera(uri: str, fps: float, width: int | None, height: int | None, stall_s: float) -> Facts:
     from aiflow.device.camera import open_camera
 
-    camera = open_camera(uri, fps, width, height)
+    camera = open_camera(uri, fps, width, height, stall_s + 1 / fps)
     frame = camera.read()
     if frame is None:
         raise ProbeFailed("it ended before it gave a frame")

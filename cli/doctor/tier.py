@@ -17,8 +17,8 @@ from aiflow.device.camera import Source
 from aiflow.device.camera.source import Origin
 from aiflow.device.config import CameraConfig
 
-CAMERA_S: Final = 20.0
-"""To load the driver, open the camera and get a frame. OpenCV's own limits are below it."""
+CAMERA_S: Final = 30.0
+"""To load the driver, open the camera and get a frame; of H.264 a key frame each 20 s is in use."""
 MODEL_S: Final = 60.0
 UNSHARED: Final = frozenset({"device", "picamera2", "gstreamer"})
 """Cameras that one process at a time may have."""
@@ -97,7 +97,9 @@ def cameras(settings: TierSettings) -> Iterator[Finding]:
 
 
 def _camera(camera: CameraConfig, origin: Origin, named: str) -> Finding:
-    job = {"what": "camera"} | camera.model_dump(include={"uri", "fps", "width", "height"})
+    job = {"what": "camera"} | camera.model_dump(
+        include={"uri", "fps", "width", "height", "stall_s"}
+    )
     # A file for the truth is the daemon's to write.
     job["uri"] = re.sub(r"^(synthetic:.*[?&])truth=[^&]*&?", r"\1", camera.uri)
     try:

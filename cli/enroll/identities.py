@@ -15,7 +15,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from aiflow.common.errors import ConfigError
-from aiflow.common.topics import NameKind, check_name
+from aiflow.common.topics import CAMERA_TOPICS, NameKind, check_name
 from aiflow.device.entities import discovery_id, discovery_topic
 
 Role = Literal["device", "edge", "cloud", "viewer", "operator"]
@@ -23,19 +23,22 @@ Role = Literal["device", "edge", "cloud", "viewer", "operator"]
 MAX_COMMON_NAME: Final = 64
 """Characters of a certificate's common name (RFC 5280, ub-common-name)."""
 
-SAYS: Final = (
-    "status",
-    "descriptor",
-    "embedding",
-    "caption",
-    "event",
-    "enabled/state",
-)
-"""What a device writes of a camera: captions too, where it has no edge node."""
-SHOWS: Final = ("image", "snapshot")
-"""What else it writes of a camera if it may send pictures."""
-ORDERS: Final = ("receipt", "refine", "enabled/set")
-"""What it reads of it."""
+
+def _written(by: str) -> tuple[str, ...]:
+    """Leaves of cameras' topics."""
+    return tuple(leaf for leaf, topic in CAMERA_TOPICS.items() if by in topic.writers)
+
+
+def _read(by: str) -> tuple[str, ...]:
+    return tuple(leaf for leaf, topic in CAMERA_TOPICS.items() if by in topic.readers)
+
+
+SAYS: Final = _written("device")
+"""What a device writes of a camera,"""
+SHOWS: Final = _written("pictures")
+"""what else if it may send pictures,"""
+ORDERS: Final = _read("device")
+"""and what it reads of it."""
 HOME_ASSISTANT: Final = "homeassistant"
 """The discovery prefix that the rules are for."""
 
@@ -143,14 +146,13 @@ def _edge(one: Identity, prefix: str) -> Rules:
         write=(
             f"{own}/available",
             f"{own}/stats",
-            *(f"{cameras}/{leaf}" for leaf in ("receipt", "refine", "caption", "event")),
+            *(f"{cameras}/{leaf}" for leaf in _written("edge")),
             *_asked(one, prefix),
         ),
-        # Beyond reply, descriptor, embedding and image: what its dashboard shows.
+        # Some of it only for its dashboard.
         read=(
             f"{own}/reply",
-            *(f"{cameras}/{leaf}" for leaf in ("descriptor", "embedding", "image")),
-            *(f"{cameras}/{leaf}" for leaf in ("status", "event", "enabled/state")),
+            *(f"{cameras}/{leaf}" for leaf in _read("edge")),
             *_daemons(prefix),
         ),
     )
@@ -166,8 +168,7 @@ def _asked(one: Identity, prefix: str) -> tuple[str, ...]:
 
 
 def _viewer(_one: Identity, prefix: str) -> Rules:
-    leaves = ("status", "descriptor", "caption", "event", "enabled/state")
-    return Rules(read=(*_daemons(prefix), *(f"{prefix}/+/+/{leaf}" for leaf in leaves)))
+    return Rules(read=(*_daemons(prefix), *(f"{prefix}/+/+/{leaf}" for leaf in _read("viewer"))))
 
 
 def _daemons(prefix: str) -> tuple[str, ...]:
@@ -180,10 +181,13 @@ def _daemons(prefix: str) -> tuple[str, ...]:
 def _operator(one: Identity, prefix: str) -> Rules:
     """A person, or Home Assistant."""
     return Rules(
-        write=(f"{prefix}/+/+/enabled/set", f"{HOME_ASSISTANT}/status"),
+        write=(
+            *(f"{prefix}/+/+/{leaf}" for leaf in _written("operator")),
+            f"{HOME_ASSISTANT}/status",
+        ),
         read=(
             *_viewer(one, prefix).read,
-            f"{prefix}/+/+/snapshot",
+            *(f"{prefix}/+/+/{leaf}" for leaf in _read("operator")),
             discovery_topic(HOME_ASSISTANT, "+"),
         ),
     )

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from aiflow.common.errors import ConfigError
@@ -124,3 +127,9 @@ def test_reserved_names(name: str) -> None:
 def test_unfit_prefixes(prefix: str) -> None:
     with pytest.raises(ConfigError, match="prefix"):
         Topics(prefix)
+
+
+def test_the_table_of_topics_has_every_one_of_cameras() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "mqtt.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `aiflow/<device>/<camera>/([\w/]+)` \|", page, re.MULTILINE)
+    assert sorted(rows) == sorted(CAMERA_LEAVES)

@@ -32,7 +32,7 @@ class FakeDaemon:
     """Two threads; each answers when the test lets it."""
 
     def __init__(self) -> None:
-        self.pulses = {"courier": Pulse(), "stream": Pulse()}
+        self.pulses = {"send loop": Pulse(), "stream": Pulse()}
         self.answering = set(self.pulses)
         self.asked = 0
 

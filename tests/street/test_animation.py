@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from aiflow.street.layout import SPACING_COLUMNS
 from aiflow.street.scene import COLUMNS, DISTANCES, Thing
 from aiflow.street.world import street
 
+if TYPE_CHECKING:
+    from tests.street.conftest import Log2Probability
+
 WORLD = street()
 TIMES = [0.5 * i for i in range(500)]
 
@@ -24,9 +28,9 @@ def moments(seed: int, times: list[float]) -> list[Moment]:
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_scenes_stay_inside_the_world(seed: int) -> None:
+def test_scenes_stay_inside_the_world(seed: int, log2_probability: Log2Probability) -> None:
     for moment in moments(seed, TIMES):
-        assert WORLD.log2_probability(moment.scene) > -math.inf
+        assert log2_probability(WORLD, moment.scene) > -math.inf
 
 
 @pytest.mark.parametrize("seed", [1, 7])

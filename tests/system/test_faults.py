@@ -199,6 +199,7 @@ def test_tiers_wait_for_a_broker_that_comes_later(system: System) -> None:
 def test_a_device_without_its_camera_goes_on_and_says_so(system: System, tmp_path: Path) -> None:
     settings: dict[str, toml.Value] = {
         "device": "blind",
+        "bundle": "street",
         "broker": {"port": system.broker.port},
         "camera": [{"name": "door", "uri": str(tmp_path / "no-such-video.mp4")}],
         "outbox": {"path": tmp_path / "blind.sqlite"},
