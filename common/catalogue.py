@@ -65,7 +65,7 @@ CATALOGUE: Final[Mapping[str, Metric]] = {
     ),
     "aiflow_frames_total": _counter(
         "frames by how far they got: captured, replaced (by a fresher one), looked_at, encoded, "
-        "accepted (to be captioned)",
+        "accepted (to be captioned), sent (for the first time), sent_again",
         "camera",
         "step",
         of="device",

@@ -178,6 +178,8 @@ class Device:
         for name, parts in self._cameras.items():
             yield Reading("aiflow_camera_within_reach", self._within_reach(name), {"camera": name})
             yield from parts.unit.readings()
+            for step, count in (("sent", parts.uplink.sent), ("sent_again", parts.uplink.resent)):
+                yield Reading("aiflow_frames_total", count, {"camera": name, "step": step})
 
     # What the watchdog asks.
 

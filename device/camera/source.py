@@ -99,7 +99,7 @@ class Source:
             case "gstreamer":
                 return "a GStreamer pipeline"
             case "synthetic" | "picamera2":
-                return f"{self.origin}:{self.target}"
+                return self.target
         # A path that is none may be a mistyped URL, with a password anywhere in it.
         return self.target if _PLAIN_PATH.fullmatch(self.target) else "what its uri names"
 

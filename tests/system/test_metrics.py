@@ -78,6 +78,8 @@ def test_every_tier_tells_prometheus_what_is_documented(system: System) -> None:
     assert device[f"aiflow_camera_online{{{camera}}}"] == 1
     assert device[f"aiflow_encode_seconds_count{{{camera}}}"] >= 5
     assert device[f'aiflow_frames_total{{{camera},step="accepted"}}'] >= 5
+    assert device[f'aiflow_frames_total{{{camera},step="sent"}}'] >= 5
+    assert device[f'aiflow_frames_total{{{camera},step="sent_again"}}'] >= 0
     assert device['aiflow_published_bytes_total{kind="key"}'] > 0
     latency = 'aiflow_caption_latency_seconds_count{tier="edge"}'
     assert edge[latency] == edge['aiflow_captions_total{tier="edge",type="new"}']
