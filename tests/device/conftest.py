@@ -223,7 +223,10 @@ class FakeCamera:
 class BlinkingCamera:
     """Each frame differs from the one before, twenty a second."""
 
+    data_s = 0.0
+
     def __init__(self) -> None:
+        self.tally = Tally()
         self._index = 0
         self._ended = threading.Event()
 
