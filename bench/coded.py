@@ -24,7 +24,7 @@ from aiflow.common.topics import Topics
 from aiflow.common.wire import Context, Kind, Packet, kind_of, pack, pack_receipt
 from aiflow.device.compress import Compressor
 from aiflow.device.config import FallbackConfig, SendingConfig
-from aiflow.device.edge_health import EdgeHealth, Limits
+from aiflow.device.edge_health import EdgeHealth, HealthLimits
 from aiflow.device.outbox import Entry, Record
 from aiflow.edge.config import EdgeConfig
 from aiflow.edge.custody import RECEIPT_FRAMES
@@ -157,7 +157,7 @@ def send(keys: Iterable[KeyFrame], compressor: Compressor | None = None) -> Sent
     Without a compressor every frame goes as a key frame.
     """
     went, owed = SentStream(), _Owed()
-    limits = Limits(**FallbackConfig().model_dump())
+    limits = HealthLimits(**FallbackConfig().model_dump())
     health = EdgeHealth([CAMERA], limits, measures=True, now=0.0)
     asked: list[int] = []
     for number, key in enumerate(keys):

@@ -28,7 +28,7 @@ from aiflow.device.camera_unit import CameraUnit
 from aiflow.device.capture import Process
 from aiflow.device.config import CameraConfig, DeviceConfig
 from aiflow.device.discovery import Discovery
-from aiflow.device.edge_health import EdgeHealth, Limits
+from aiflow.device.edge_health import EdgeHealth, HealthLimits
 from aiflow.device.launch import launch
 from aiflow.device.outbox import Outbox
 from aiflow.device.send_loop import SendLoop
@@ -67,7 +67,7 @@ class Device:
         """After `stop`: a thread of a camera could not be ended."""
         self._health = EdgeHealth(
             [camera.name for camera in config.camera],
-            Limits(**config.fallback.model_dump()),
+            HealthLimits(**config.fallback.model_dump()),
             measures=config.mode == "auto",
             now=self._began,
         )

@@ -42,7 +42,7 @@ NORMAL_WHILE_YOUNG: Final = frozenset({Why.SILENCE, Why.UNANSWERED})
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class HealthLimits:
     """How long each trouble must last before it counts, in seconds."""
 
     offline_s: float
@@ -80,7 +80,7 @@ class EdgeHealth:
     """
 
     def __init__(
-        self, cameras: Iterable[str], limits: Limits, *, measures: bool, now: float
+        self, cameras: Iterable[str], limits: HealthLimits, *, measures: bool, now: float
     ) -> None:
         """With `measures`, acks and delays count as well."""
         self._limits = limits

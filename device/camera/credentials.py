@@ -12,7 +12,7 @@ from urllib.request import parse_http_list, parse_keqv_list
 _HASHES: Final = {"": "md5", "MD5": "md5", "SHA-256": "sha256"}
 
 
-class Credentials:
+class HttpCredentials:
     """One user's, for one server; keeps the last challenge, so that each request is asked once."""
 
     def __init__(self, user: str, password: str) -> None:

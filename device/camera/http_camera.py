@@ -13,7 +13,7 @@ from typing import Final
 from aiflow.common.errors import CameraError
 from aiflow.device.camera.base import DATA_S, Camera, Frame, Pace, Tally
 from aiflow.device.camera.http_client import Fault, HttpClient
-from aiflow.device.camera.multipart import MAX_PART_BYTES, Parts, whole
+from aiflow.device.camera.multipart import MAX_PART_BYTES, MultipartReader, whole
 from aiflow.device.camera.opencv import open_url
 from aiflow.device.camera.pictures import decoded
 
@@ -158,7 +158,7 @@ class MotionJpegCamera:
         self._client = client
         self._response = response
         boundary = response.headers.get_boundary() or ""
-        self._parts = self._whole(Parts(self._read, boundary))
+        self._parts = self._whole(MultipartReader(self._read, boundary))
         self._pace = Pace(fps)
         self._index = 0
         self.tally = Tally(stall_s)
@@ -185,7 +185,7 @@ class MotionJpegCamera:
         self._response.close()
         self._client.close()
 
-    def _whole(self, parts: Parts) -> Iterator[bytes]:
+    def _whole(self, parts: MultipartReader) -> Iterator[bytes]:
         """Parts that look like pictures. Some cameras never send a JPEG's end: it may lack then."""
         ends = False
         for part in parts:

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from aiflow.common.errors import CameraError
-from aiflow.device.camera.credentials import Credentials
+from aiflow.device.camera.credentials import HttpCredentials
 
 MAX_REDIRECTS: Final = 5
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -26,9 +26,11 @@ class HttpClient:
         self.name = name
         self._timeout_s = timeout_s
         parts = urlsplit(url)
-        self._credentials: Credentials | None = None
+        self._credentials: HttpCredentials | None = None
         if parts.username is not None:
-            self._credentials = Credentials(unquote(parts.username), unquote(parts.password or ""))
+            self._credentials = HttpCredentials(
+                unquote(parts.username), unquote(parts.password or "")
+            )
         self._url = url
         self._server: tuple[str, str | None, int | None] | None = None
         self._connection: http.client.HTTPConnection | None = None
@@ -81,7 +83,7 @@ class HttpClient:
         server: tuple[str, str | None, int | None],
         target: str,
         headers: Mapping[str, str],
-        credentials: Credentials | None,
+        credentials: HttpCredentials | None,
     ) -> http.client.HTTPResponse:
         """A kept connection that the server has ended meanwhile is opened anew, once."""
         kept = self._connection is not None and self._connection.sock is not None
@@ -101,7 +103,7 @@ class HttpClient:
         server: tuple[str, str | None, int | None],
         target: str,
         headers: Mapping[str, str],
-        credentials: Credentials | None,
+        credentials: HttpCredentials | None,
     ) -> http.client.HTTPResponse:
         if self._connection is None or self._server != server:
             self.close()

@@ -26,7 +26,7 @@ _NAME: Final = re.compile(rb"[A-Za-z][A-Za-z0-9-]*[ \t]*")
 _LENGTH: Final = re.compile(rb"(?im)^content-length[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?$")
 
 
-class Parts:
+class MultipartReader:
     """The parts of one stream, bad ones among them; see `whole`."""
 
     def __init__(self, read: Callable[[], bytes], boundary: str = "") -> None:

@@ -5,12 +5,12 @@ import math
 import pytest
 
 from aiflow.common.wire import Why
-from aiflow.device.edge_health import ASK_EVERY_S, SETTLE_S, EdgeHealth, Limits
+from aiflow.device.edge_health import ASK_EVERY_S, SETTLE_S, EdgeHealth, HealthLimits
 
-LIMITS = Limits(offline_s=1, silence_s=5, return_s=3, unanswered_s=0.8, deadline_s=2.0)
+LIMITS = HealthLimits(offline_s=1, silence_s=5, return_s=3, unanswered_s=0.8, deadline_s=2.0)
 
 
-def new(now: float = 0.0, limits: Limits = LIMITS) -> EdgeHealth:
+def new(now: float = 0.0, limits: HealthLimits = LIMITS) -> EdgeHealth:
     return EdgeHealth(["door", "yard"], limits, measures=True, now=now)
 
 

@@ -10,7 +10,7 @@ import pytest
 from aiflow.common.errors import StorageError
 from aiflow.common.metrics import Counters
 from aiflow.device import send_loop as module
-from aiflow.device.edge_health import EdgeHealth, Limits
+from aiflow.device.edge_health import EdgeHealth, HealthLimits
 from aiflow.device.send_loop import SendLoop
 from aiflow.device.uplink import Uplink
 
@@ -65,7 +65,7 @@ def work() -> threading.Event:
 def loop(
     uplink: FakeUplink, faults: list[StorageError], counters: Counters, work: threading.Event
 ) -> Iterator[SendLoop]:
-    limits = Limits(offline_s=1, silence_s=5, return_s=3, unanswered_s=0.8, deadline_s=2.0)
+    limits = HealthLimits(offline_s=1, silence_s=5, return_s=3, unanswered_s=0.8, deadline_s=2.0)
     health = EdgeHealth(["door"], limits, measures=False, now=time.monotonic())
     uplinks = {"door": cast("Uplink", uplink)}
     loop = SendLoop(uplinks, health, work, counters, faults.append)

@@ -14,13 +14,13 @@ from aiflow.device import uplink as module
 from aiflow.device.budget import Budget
 from aiflow.device.camera_topics import CameraTopics
 from aiflow.device.compress import Compressor
-from aiflow.device.edge_health import EdgeHealth, Limits
+from aiflow.device.edge_health import EdgeHealth, HealthLimits
 from aiflow.device.local_caption import LocalCaptions
 from aiflow.device.outbox import Entry, Outbox, Record
 from aiflow.device.stages import Stages
 from aiflow.device.uplink import MAX_REMEMBERED, RETRY_S, SESSION_S, TICK_S, Sending, Uplink
 
-LIMITS = Limits(offline_s=1, silence_s=5, return_s=3, unanswered_s=0.8, deadline_s=2.0)
+LIMITS = HealthLimits(offline_s=1, silence_s=5, return_s=3, unanswered_s=0.8, deadline_s=2.0)
 NOW_MS = 1_700_000_000_000
 
 

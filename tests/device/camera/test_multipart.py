@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from aiflow.device.camera.multipart import MAX_PART_BYTES, Parts, whole
+from aiflow.device.camera.multipart import MAX_PART_BYTES, MultipartReader, whole
 
 
 def jpeg(value: int) -> bytes:
@@ -20,7 +20,7 @@ PICTURES = [jpeg(value) for value in (10, 90, 200)]
 def parts(stream: bytes, boundary: str = "frame", step: int = 7) -> list[bytes]:
     """Whatever the network cuts it into."""
     chunks: Iterator[bytes] = (stream[at : at + step] for at in range(0, len(stream), step))
-    return list(Parts(lambda: next(chunks, b""), boundary))
+    return list(MultipartReader(lambda: next(chunks, b""), boundary))
 
 
 def stream(pictures: list[bytes], head: str = "", line: str = "--frame") -> bytes:
@@ -66,7 +66,7 @@ def test_part_is_there_before_the_next_one_begins() -> None:
     def read() -> bytes:
         return next(chunks)  # a test that asks for more fails
 
-    assert next(iter(Parts(read, "frame"))) == PICTURES[0]
+    assert next(iter(MultipartReader(read, "frame"))) == PICTURES[0]
 
 
 def test_thumbnail_s_end_is_not_the_picture_s() -> None:
@@ -84,5 +84,5 @@ def test_what_never_ends_is_bounded() -> None:
         sent += 1
         return b"\xff\xd8\xff" + bytes(1 << 20)
 
-    assert not whole(next(iter(Parts(read, "frame"))))
+    assert not whole(next(iter(MultipartReader(read, "frame"))))
     assert sent <= MAX_PART_BYTES / (1 << 20) + 2
